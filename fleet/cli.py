@@ -1,0 +1,50 @@
+"""The command `warmfleet`.
+
+Each command lives with what it does; this module only names them, and turns a WarmfleetError into one message and exit code 1.
+Commands are imported when they are called, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from fleet.errors import WarmfleetError
+
+_COMMANDS = {
+    "up": "fleet.local.commands:up",
+    "down": "fleet.local.commands:down",
+    "status": "fleet.local.commands:status",
+    "check": "fleet.commands:check",
+    "render": "fleet.commands:render",
+    "validate": "fleet.commands:validate",
+    "docs": "fleet.commands:docs",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except WarmfleetError as error:
+            click.echo(f"warmfleet: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="warmfleet")
+def main() -> None:
+    """LLM serving on Nomad that is warm before the traffic comes."""

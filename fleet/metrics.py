@@ -1,0 +1,70 @@
+"""Every metric of the system, declared once.
+
+`/metrics` (Prometheus text), DogStatsD, the autoscaler's scrape, dashboards and docs/operations.md are made from this list.
+Tags have few values each: never a session id, an allocation id or a URL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["count", "gauge", "distribution"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """`name` is Datadog's form; `tags` are the names a sample must carry, in this order."""
+
+    name: str
+    kind: Kind
+    unit: str
+    tags: tuple[str, ...]
+    help: str
+
+    @property
+    def prometheus(self) -> str:
+        """Name in Prometheus text: dots become underscores, counters end in `_total`."""
+        flat = self.name.replace(".", "_")
+        return f"{flat}_total" if self.kind == "count" else flat
+
+
+ARRIVALS = Metric("warmfleet.router.arrivals", "count", "request", ("model",), "requests for a model, counted before admission: the demand")
+REQUESTS = Metric("warmfleet.router.requests", "count", "request", ("model", "route", "status"), "requests answered, by HTTP status")
+IN_FLIGHT = Metric("warmfleet.router.in_flight", "gauge", "request", ("model",), "requests at a replica of the model now")
+HELD = Metric("warmfleet.router.held", "gauge", "request", ("model",), "requests waiting for the model to be warm")
+LATENCY = Metric("warmfleet.router.latency", "distribution", "second", ("model", "route"), "request received to last byte")
+TTFT = Metric("warmfleet.router.ttft", "distribution", "second", ("model", "route"), "request received to first content byte of a stream")
+INPUT_TOKENS = Metric("warmfleet.router.input_tokens", "count", "token", ("model",), "prompt tokens as the engine reports them")
+OUTPUT_TOKENS = Metric("warmfleet.router.output_tokens", "count", "token", ("model",), "completion tokens as the engine reports them")
+FAILOVERS = Metric(
+    "warmfleet.router.failovers", "count", "request", ("model", "reason"), "attempts moved to another replica of the same model"
+)
+FALLBACKS = Metric("warmfleet.router.fallbacks", "count", "request", ("model", "to"), "requests moved to another model of the chain")
+EJECTIONS = Metric("warmfleet.router.ejections", "count", "event", ("model",), "breakers opened")
+TRUNCATIONS = Metric(
+    "warmfleet.router.truncations",
+    "count",
+    "stream",
+    ("model",),
+    "streams that broke after content and ended with an error event",
+)
+SESSION_LOOKUPS = Metric(
+    "warmfleet.router.session_lookups", "count", "lookup", ("result",), "session lookups: local, redis, miss, or unavailable"
+)
+SESSIONS = Metric("warmfleet.router.sessions", "gauge", "session", (), "sessions in the local cache")
+ENDPOINTS = Metric("warmfleet.router.endpoints", "gauge", "endpoint", ("model",), "passing replicas as this router sees them")
+SNAPSHOT_AGE = Metric("warmfleet.router.snapshot_age", "gauge", "second", (), "time since Consul last answered")
+
+REPLICAS = Metric(
+    "warmfleet.autoscaler.replicas",
+    "gauge",
+    "replica",
+    ("model", "state"),
+    "replicas by state: desired, placed, loading, ready, draining",
+)
+DECISIONS = Metric("warmfleet.autoscaler.decisions", "count", "decision", ("model", "direction"), "decisions by direction: up, down, none")
+COLD_START = Metric("warmfleet.autoscaler.cold_start", "distribution", "second", ("model",), "placed to passing, measured")
+LOOP_SECONDS = Metric("warmfleet.autoscaler.loop", "distribution", "second", (), "one pass over all models")
+
+ALL: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

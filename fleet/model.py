@@ -1,0 +1,214 @@
+"""What a fleet is: the typed form of fleet.toml.
+
+One description of every setting: its key, type, bounds, default and meaning stand here and nowhere else; the loader
+(fleet/spec.py), the settings table in docs/operations.md and the templates read them from here. Values only, no I/O.
+Validated in pydantic's strict JSON mode, which keeps types honest and still takes an array for a tuple and a table for a dataclass.
+Where the key in the file has no unit, the field's name carries it: `cold_start = "15m"` is `cold_start_s == 900.0`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from fleet.units import Seconds, SizeBytes
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+Label = Annotated[str, Field(pattern=_LABEL)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """[fleet]: names and addresses."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    name: Annotated[Label, Field(description="prefix of every job and service; a DNS label")] = "warmfleet"
+    region: Annotated[str, Field(description="Nomad region")] = "global"
+    namespace: Annotated[str, Field(description="Nomad namespace")] = "default"
+    datacenters: Annotated[tuple[str, ...], Field(min_length=1, description="Nomad datacenters")] = ("dc1",)
+    consul: Annotated[str, Field(pattern=r"^https?://", description="Consul HTTP API as the tasks reach it")] = "http://127.0.0.1:8500"
+    nomad: Annotated[str, Field(pattern=r"^https?://", description="Nomad HTTP API as the tasks reach it")] = "http://127.0.0.1:4646"
+    redis: Annotated[str, Field(pattern=r"^(rediss?://.*)?$", description="Redis URL; empty: found through Consul")] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """[runtime]: how Nomad starts our own programs (router, autoscaler)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    driver: Annotated[Literal["docker", "raw_exec"], Field(description="Nomad task driver")] = "docker"
+    image: Annotated[str, Field(description="container image with this distribution installed (docker)")] = ""
+    python: Annotated[str, Field(description="Python interpreter with this distribution installed")] = "python3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redis:
+    """[redis]: the session store that we deploy."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    driver: Annotated[Literal["docker", "raw_exec"], Field(description="Nomad task driver")] = "docker"
+    image: Annotated[str, Field(description="container image (docker)")] = "valkey/valkey:8.1.4"
+    command: Annotated[str, Field(description="server binary (raw_exec)")] = "redis-server"
+    cpu: Annotated[int, Field(ge=1, description="MHz")] = 500
+    memory: Annotated[SizeBytes, Field(description="task memory; Redis itself may use three quarters of it")] = 512 * 1024**2
+    volume: Annotated[str, Field(description="host volume for persistence; empty: memory only")] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """[router]: the data plane."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    port: Annotated[int, Field(ge=0, le=65535, description="public port; 0: one that Nomad picks")] = 8000
+    host: Annotated[str, Field(description="address to bind; empty: the one Nomad gives the allocation")] = ""
+    count: Annotated[int, Field(ge=1, description="router allocations, at most one per node")] = 1
+    cpu: Annotated[int, Field(ge=1, description="MHz")] = 1000
+    memory: Annotated[SizeBytes, Field(description="task memory")] = 512 * 1024**2
+    max_body_bytes: Annotated[SizeBytes, Field(alias="max_body", ge=1024, description="largest request body")] = 16 * 1024**2
+    connect_s: Annotated[Seconds, Field(alias="connect_timeout", gt=0, description="clock 1: TCP connect to a replica")] = 2.0
+    total_s: Annotated[Seconds, Field(alias="total_timeout", gt=0, description="clock 4: a whole request")] = 1800.0
+    session_ttl_s: Annotated[Seconds, Field(alias="session_ttl", ge=60, description="sliding life of an idle session")] = 6 * 3600.0
+    max_sessions: Annotated[int, Field(ge=1, description="sessions in the local cache")] = 65536
+    drain_s: Annotated[Seconds, Field(alias="drain", description="time for open streams when the router stops")] = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autoscaler:
+    """[autoscaler]: the control plane."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    port: Annotated[int, Field(ge=0, le=65535, description="status port; 0: one that Nomad picks")] = 0
+    cpu: Annotated[int, Field(ge=1, description="MHz")] = 500
+    memory: Annotated[SizeBytes, Field(description="task memory")] = 512 * 1024**2
+    interval_s: Annotated[Seconds, Field(alias="interval", ge=0.2, description="time between two decisions")] = 10.0
+    window_s: Annotated[Seconds, Field(alias="window", gt=0, description="signals are averaged over this time")] = 60.0
+    cooldown_up_s: Annotated[Seconds, Field(alias="cooldown_up", description="rest after any scaling before the next one up")] = 30.0
+    cooldown_down_s: Annotated[Seconds, Field(alias="cooldown_down", description="rest after any scaling before the next one down")] = 300.0
+    drain_s: Annotated[Seconds, Field(alias="drain", description="longest wait for a victim's requests before it is stopped")] = 120.0
+    max_age_s: Annotated[Seconds, Field(alias="max_age", description="a signal older than this is unknown")] = 45.0
+    shadow: Annotated[bool, Field(description="decide and say so, but change nothing")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """model.gpu"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    device: Annotated[str, Field(description="Nomad device name")] = "nvidia/gpu"
+    count: Annotated[int, Field(ge=1, description="devices per replica; also vLLM's tensor parallelism")] = 1
+    memory: Annotated[str, Field(description='least memory of one device, such as "40 GiB"; empty: any')] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicas:
+    """model.replicas"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    min: Annotated[int, Field(ge=0, description="never fewer")] = 1
+    max: Annotated[int, Field(ge=1, description="never more")] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """model.capacity: what one warm replica carries at its SLO (a prior)"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    concurrency: Annotated[int, Field(ge=1, description="requests at the same time")]
+    requests_per_min: Annotated[float, Field(gt=0, description="requests a minute")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """model.slo"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    ttft_s: Annotated[Seconds, Field(alias="ttft", gt=0, description="time to first token that callers are promised")] = 2.0
+    first_token_s: Annotated[Seconds, Field(alias="first_token_timeout", gt=0, description="clock 2: no content by then, move on")] = 30.0
+    idle_s: Annotated[Seconds, Field(alias="idle_timeout", gt=0, description="clock 3: a stream silent this long is broken")] = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """[[model.policy]]: one rule that says how many replicas are wanted; of several the largest answer wins"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    kind: Annotated[Literal["target"], Field(description="target: demand / (capacity of a replica x target)")] = "target"
+    signal: Annotated[Literal["concurrency", "requests_per_min"], Field(description="demand in the unit of model.capacity")] = "concurrency"
+    target: Annotated[float, Field(gt=0, le=1, description="wanted use of a replica's capacity")] = 0.7
+    tolerance: Annotated[float, Field(ge=0, lt=1, description="hysteresis: a smaller relative change of use is ignored")] = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """[[model]]: one model that we serve"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    name: Annotated[Label, Field(description="name that callers use; job, tag and label too")]
+    engine: Annotated[Literal["vllm", "llamacpp"], Field(description="inference engine")]
+    weights: Annotated[str, Field(min_length=1, description="path of the weights: below the volume (vllm), or on the machine (llamacpp)")]
+    replicas: Annotated[Replicas, Field(description="bounds")] = field(default_factory=Replicas)
+    capacity: Annotated[Capacity, Field(description="of one replica")]
+    cold_start_s: Annotated[Seconds, Field(alias="cold_start", gt=0, description="submit to passing; a prior until measured")]
+    context: Annotated[int, Field(ge=128, description="context length in tokens, of one request")] = 8192
+    args: Annotated[tuple[str, ...], Field(description="further arguments of the engine")] = ()
+    image: Annotated[str, Field(description="engine's container image (vllm)")] = ""
+    volume: Annotated[str, Field(description="Nomad host volume with the weights (vllm)")] = ""
+    gpu: Annotated[Gpu, Field(description="devices of one replica (vllm)")] = field(default_factory=Gpu)
+    cpu: Annotated[int, Field(ge=1, description="MHz of one replica")] = 1000
+    memory: Annotated[SizeBytes, Field(description="memory of one replica")] = 1024**3
+    node_pool: Annotated[str, Field(description="Nomad node pool")] = "default"
+    load_delay_s: Annotated[
+        Seconds,
+        Field(
+            alias="load_delay",
+            description="the engine listens only after this time, to show cold starts on one machine (llamacpp)",
+        ),
+    ] = 0.0
+    kill_s: Annotated[Seconds, Field(alias="kill_timeout", description="time for open streams after the stop signal")] = 30.0
+    slo: Annotated[Slo, Field(description="clocks of a request")] = field(default_factory=Slo)
+    policy: Annotated[tuple[Policy, ...], Field(description="scaling rules; none: replicas.min is kept")] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """[[route]]: one of the 16 rows that a session's 4-bit selector names"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    selector: Annotated[int, Field(ge=0, le=15, description="4 bits: 0 to 15")]
+    name: Annotated[Label, Field(description="shown in x-route and metrics")]
+    chain: Annotated[tuple[str, ...], Field(min_length=1, description="models in order of preference")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A whole fleet.toml, checked."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    fleet: Fleet = field(default_factory=Fleet)
+    runtime: Runtime = field(default_factory=Runtime)
+    redis: Redis = field(default_factory=Redis)
+    router: Router = field(default_factory=Router)
+    autoscaler: Autoscaler = field(default_factory=Autoscaler)
+    models: Annotated[tuple[Model, ...], Field(alias="model")] = ()
+    routes: Annotated[tuple[Route, ...], Field(alias="route")] = ()
+
+    def model(self, name: str) -> Model:
+        """Raises: KeyError: no such model."""
+        return {m.name: m for m in self.models}[name]

@@ -1,0 +1,246 @@
+"""Nomad, as command line and autoscaler use it.
+
+The only user of python-nomad. It closes what that library leaves open: TLS verification (off by default there), one HTTP session
+for all endpoints, environment variables that override arguments, the missing scale call, namespaces on every call, and its errors.
+Calls block; from an event loop they run in a thread. A job is Nomad's own JSON, opaque to everyone but this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NewType
+
+import nomad
+import requests
+from nomad.api import exceptions
+
+from fleet.errors import Blocked, Conflict, Refused, Unreachable
+
+Job = NewType("Job", dict[str, Any])
+
+_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """A registered job. `counts` is the wanted count of every task group."""
+
+    job_id: str
+    status: str
+    version: int
+    modify_index: int
+    counts: Mapping[str, int]
+    meta: Mapping[str, str]
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A placed instance. `failure` is the last thing that went wrong with a task of it, in Nomad's words, or empty."""
+
+    alloc_id: str
+    job_id: str
+    index: int
+    desired: str
+    client_status: str
+    job_version: int
+    created_at: float
+    failure: str
+
+    @property
+    def live(self) -> bool:
+        """Wanted and not at an end: pending or running."""
+        return self.desired == "run" and self.client_status in ("pending", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """Why a group's allocations have no node: `wanted` of them wait, `why` names the missing resource or the failed constraint."""
+
+    group: str
+    wanted: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    eval_id: str
+    modify_index: int
+    warnings: str
+
+
+class Nomad:
+    """A client of one Nomad region and namespace. Safe to use from several threads.
+
+    Args:
+        address: base URL, `http://127.0.0.1:4646`. TLS certificates are verified; `ca` is a bundle to verify against.
+
+    Every method raises Unreachable when there is no answer, and Refused with Nomad's own words when the answer is no.
+    """
+
+    def __init__(
+        self, address: str, *, token: str | None = None, namespace: str = "default", region: str = "global", ca: str | None = None
+    ) -> None:
+        self.address = address
+        session = requests.Session()
+        session.trust_env = False
+        self._api: Any = nomad.Nomad(
+            address=address,
+            token=token,
+            namespace=namespace,
+            region=region,
+            timeout=_TIMEOUT_S,
+            verify=ca or True,
+            session=session,
+        )
+        self._namespace = namespace
+
+    def parse(self, hcl: str) -> Job:
+        """HCL to a job, by Nomad's own parser. Raises: Refused: with the parser's message and line."""
+        return Job(self._call("jobs", "parse", method="post", json={"JobHCL": hcl, "Canonicalize": True}))
+
+    def validate(self, job: Job) -> tuple[str, ...]:
+        """Errors in a job, none where Nomad would take it."""
+        answer = self._call("validate", "job", method="post", json={"Job": job})
+        if not answer["ValidationErrors"] and not answer["Error"]:
+            return ()
+        return tuple(answer["ValidationErrors"] or (answer["Error"],))
+
+    def register(self, job: Job, *, source: str = "", check_index: int | None = None, keep_counts: bool = True) -> Registration:
+        """Submits a job. With `check_index` only if its modify index is still that (0: it does not exist). Raises: Conflict."""
+        body: dict[str, Any] = {"Job": job, "PreserveCounts": keep_counts}
+        if source:
+            body["Submission"] = {"Source": source, "Format": "hcl2"}
+        if check_index is not None:
+            body |= {"EnforceIndex": True, "JobModifyIndex": check_index}
+        answer = self._call("jobs", method="post", json=body)
+        return Registration(answer["EvalID"], answer["JobModifyIndex"], answer.get("Warnings") or "")
+
+    def deregister(self, job_id: str, *, purge: bool = True) -> None:
+        self._call("job", job_id, method="delete", params={"purge": "true" if purge else "false"})
+
+    def job(self, job_id: str) -> JobInfo | None:
+        """None: no such job."""
+        try:
+            return _job_info(self._call("job", job_id, method="get"))
+        except Refused as error:
+            if isinstance(error.__cause__, exceptions.URLNotFoundNomadException):
+                return None
+            raise
+
+    def jobs(self, prefix: str) -> tuple[JobInfo, ...]:
+        """Jobs whose id begins with the prefix, stopped ones too."""
+        rows = self._call("jobs", method="get", params={"prefix": prefix})
+        return tuple(info for row in rows if (info := self.job(row["ID"])) is not None)
+
+    def allocations(self, job_id: str) -> tuple[Allocation, ...]:
+        """All that Nomad still remembers, ended ones too, by rising index."""
+        rows = self._call("job", job_id, "allocations", method="get")
+        return tuple(sorted(map(_allocation, rows), key=lambda a: (a.index, a.created_at)))
+
+    def unplaced(self, job_id: str) -> tuple[Unplaced, ...]:
+        """Groups with allocations that the newest evaluation could not place."""
+        rows = self._call("job", job_id, "evaluations", method="get")
+        blocked = [row for row in rows if row["Status"] == "blocked" and row.get("FailedTGAllocs")]
+        return tuple(_unplaced(group, metric) for row in blocked for group, metric in row["FailedTGAllocs"].items())
+
+    def deployment_active(self, job_id: str) -> bool:
+        """A deployment is under way, so that scaling is refused."""
+        row = self._call("job", job_id, "deployment", method="get")
+        return row is not None and row["Status"] in ("running", "pending", "blocked", "unblocking", "paused", "initializing")
+
+    def scale(self, job_id: str, group: str, count: int, *, modify_index: int, message: str, meta: Mapping[str, Any]) -> str:
+        """Sets a group's count if the job's modify index is still `modify_index`; the message stands in Nomad's scaling events.
+
+        Returns: the evaluation's id.
+        Raises:
+            Blocked: a deployment is under way.
+            Conflict: the job has changed since it was read.
+        """
+        body = {
+            "Count": count,
+            "Target": {"Group": group},
+            "Message": message,
+            "Meta": dict(meta),
+            "EnforceIndex": True,
+            "JobModifyIndex": modify_index,
+        }
+        return str(self._call("job", job_id, "scale", method="post", json=body)["EvalID"])
+
+    def ready_nodes(self) -> int:
+        """Nodes that take allocations."""
+        return sum(n["Status"] == "ready" and n["SchedulingEligibility"] == "eligible" for n in self._call("nodes", method="get"))
+
+    def stop_allocation(self, alloc_id: str) -> None:
+        self._call("allocation", alloc_id, "stop", method="post")
+
+    def logs(self, alloc_id: str, task: str, kind: str = "stderr", *, tail_bytes: int = 4000) -> str:
+        """The last bytes of a task's output."""
+        params = {"task": task, "type": kind, "origin": "end", "offset": tail_bytes, "plain": "true"}
+        return str(self._call("client", "fs", "logs", alloc_id, method="get", params=params, text=True))
+
+    def _call(self, *path: str, method: str, params: dict[str, Any] | None = None, json: Any = None, text: bool = False) -> Any:
+        params = {"namespace": self._namespace, **(params or {})}
+        try:
+            response = self._api.jobs._request(method=method, endpoint="v1/" + "/".join(path), params=params, json=json)
+        except (exceptions.TimeoutNomadException, requests.RequestException) as error:
+            raise Unreachable(f"Nomad at {self.address} does not answer: {type(error).__name__}") from error
+        except exceptions.BaseNomadException as error:
+            raise self._refusal(error) from error
+        return response.text if text else response.json()
+
+    def _refusal(self, error: exceptions.BaseNomadException) -> Exception:
+        answer = error.nomad_resp
+        if not isinstance(answer, requests.Response):
+            return Unreachable(f"Nomad at {self.address} does not answer: {answer}")
+        said = answer.text.strip()
+        if "blocked due to active deployment" in said:
+            return Blocked(said)
+        if "job modify index" in said:
+            return Conflict(said)
+        return Refused(f"Nomad: {said} (HTTP {answer.status_code})")
+
+
+def _job_info(row: Mapping[str, Any]) -> JobInfo:
+    return JobInfo(
+        job_id=row["ID"],
+        status=row["Status"],
+        version=row["Version"],
+        modify_index=row["JobModifyIndex"],
+        counts={g["Name"]: g["Count"] for g in row["TaskGroups"]},
+        meta=row["Meta"] or {},
+        stopped=row["Stop"],
+    )
+
+
+def _allocation(row: Mapping[str, Any]) -> Allocation:
+    return Allocation(
+        alloc_id=row["ID"],
+        job_id=row["JobID"],
+        index=int(row["Name"].rsplit("[", 1)[1].rstrip("]")),
+        desired=row["DesiredStatus"],
+        client_status=row["ClientStatus"],
+        job_version=row["JobVersion"],
+        created_at=row["CreateTime"] / 1e9,
+        failure=_failure(row["TaskStates"] or {}),
+    )
+
+
+def _failure(states: Mapping[str, Any]) -> str:
+    failed = [
+        f"{task}: {event['DisplayMessage']}"
+        for task, state in states.items()
+        for event in state["Events"] or ()
+        if event.get("FailsTask")
+        or event["Type"] in ("Driver Failure", "Failed Validation", "Setup Failure", "Not Restarting")
+        or (event["Type"] == "Terminated" and state["Failed"])
+    ]
+    return failed[-1] if failed else ""
+
+
+def _unplaced(group: str, metric: Mapping[str, Any]) -> Unplaced:
+    exhausted = [f"{name} exhausted on {n} node(s)" for name, n in (metric.get("DimensionExhausted") or {}).items()]
+    filtered = [f"{rule} filtered {n} node(s)" for rule, n in (metric.get("ConstraintFiltered") or {}).items()]
+    why = "; ".join(exhausted + filtered) or f"no node fits ({metric.get('NodesEvaluated', 0)} evaluated)"
+    return Unplaced(group, int(metric.get("CoalescedFailures") or 0) + 1, why)

@@ -1,0 +1,55 @@
+"""What the autoscaler tells the routers: one document per model in Consul KV (`Names.model_state`).
+
+Written by the leading autoscaler with check-and-set, watched by every router. Times are seconds since the epoch, because
+writer and readers live on different machines. Unknown fields are ignored and new ones have defaults, so that a router and an
+autoscaler of neighbouring versions understand each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+Level = Literal["low", "medium", "high", "failure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """A replica that is placed and not yet passing. `eta` is when it is expected to pass."""
+
+    alloc_id: str
+    since: float
+    eta: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelState:
+    """Capacity of one model by state. Running is not warm: `ready` counts replicas that Consul reports passing."""
+
+    model: str
+    desired: int
+    placed: int
+    ready: int
+    loading: tuple[Loading, ...] = ()
+    draining: tuple[str, ...] = ()
+    """Allocation ids that get no new turns."""
+    cold_start_p50_s: float
+    cold_start_p90_s: float
+    level: Level = "low"
+    reason: str = ""
+    """The sentence of the last decision."""
+    updated_at: float
+
+
+def encode(state: ModelState) -> bytes:
+    return msgspec.json.encode(state)
+
+
+def decode(document: bytes) -> ModelState:
+    """Raises: ValueError: not a ModelState document."""
+    try:
+        return msgspec.json.decode(document, type=ModelState)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a model state: {error}") from error

@@ -1,0 +1,1 @@
+"""The data plane: resolves sessions to warm replicas and relays their requests."""

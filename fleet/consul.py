@@ -161,5 +161,5 @@ async def _translated(call: Awaitable[T], timeout_s: float = _TIMEOUT_S) -> T:
             return await call
     except (exceptions.ACLDisabled, exceptions.ACLPermissionDenied, exceptions.ClientError, exceptions.BadRequest) as error:
         raise Refused(f"Consul refused the request: {error}") from error
-    except (exceptions.ConsulException, aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+    except (exceptions.ConsulException, aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"Consul does not answer: {error or type(error).__name__}") from error

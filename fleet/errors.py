@@ -10,7 +10,7 @@
             ├── Conflict       somebody else changed the job first (check-and-set lost)
             └── Blocked        the job is in a deployment; try again when it has ended
 
-Adapters raise these in place of their library's own and keep the cause. The command line turns WarmfleetError into one line and exit code 1.
+    ├── StackError             ours or the machine's: the local system did not come up, or is already up
 """
 
 from __future__ import annotations

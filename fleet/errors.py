@@ -3,14 +3,13 @@
     WarmfleetError
     ├── SpecError              the caller's: fleet.toml, a template or an option is wrong; carries every finding
     ├── MissingTool            the machine's: something must be installed first
-    ├── StackError             ours or the machine's: the local system did not come up, or is already up
+    ├── StackError             ours or the machine's: the local system did not come up, or is only half up
     └── ControlPlaneError      Nomad or Consul
         ├── Unreachable        no answer
         └── Refused            an answer that says no
             ├── Conflict       somebody else changed the job first (check-and-set lost)
             └── Blocked        the job is in a deployment; try again when it has ended
 
-    ├── StackError             ours or the machine's: the local system did not come up, or is already up
 """
 
 from __future__ import annotations

@@ -34,6 +34,34 @@ class Fleet:
     consul: Annotated[str, Field(pattern=r"^https?://", description="Consul HTTP API as the tasks reach it")] = "http://127.0.0.1:8500"
     nomad: Annotated[str, Field(pattern=r"^https?://", description="Nomad HTTP API as the tasks reach it")] = "http://127.0.0.1:4646"
     redis: Annotated[str, Field(pattern=r"^(rediss?://.*)?$", description="Redis URL; empty: found through Consul")] = ""
+    shutdown_delay_s: Annotated[
+        Seconds, Field(alias="shutdown_delay", description="pause between leaving Consul and the stop signal, in which routers learn of it")
+    ] = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """[check]: how Consul asks every service whether it is well."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    interval_s: Annotated[Seconds, Field(alias="interval", ge=1, description="time between two questions; warmth is seen this late")] = 2.0
+    timeout_s: Annotated[Seconds, Field(alias="timeout", ge=1, description="longest wait for an answer")] = 5.0
+    failures: Annotated[int, Field(ge=1, description="failures in a row before a replica that was warm is taken out")] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Datadog:
+    """[datadog]: the agent on every node, and what our tasks tell it about themselves."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    enabled: Annotated[bool, Field(description="run the agent on every node and send it metrics, logs and traces")] = True
+    site: Annotated[str, Field(min_length=1, description="Datadog site")] = "datadoghq.com"
+    env: Annotated[str, Field(min_length=1, description="value of the tag env")] = "production"
+    image: Annotated[str, Field(min_length=1, description="container image of the agent")] = "datadog/agent:7.72.4"
+    cpu: Annotated[int, Field(ge=1, description="MHz")] = 200
+    memory: Annotated[SizeBytes, Field(description="task memory")] = 512 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +207,10 @@ class Model:
             description="the engine listens only after this time, to show cold starts on one machine (llamacpp)",
         ),
     ] = 0.0
+    shm_bytes: Annotated[SizeBytes, Field(alias="shm", description="shared memory of the container, for several GPUs (vllm)")] = 2 * 1024**3
+    lost_after_s: Annotated[
+        Seconds, Field(alias="lost_after", gt=0, description="a replica on a node that Nomad cannot reach is kept this long, not doubled")
+    ] = 3600.0
     kill_s: Annotated[Seconds, Field(alias="kill_timeout", description="time for open streams after the stop signal")] = 30.0
     slo: Annotated[Slo, Field(description="clocks of a request")] = field(default_factory=Slo)
     policy: Annotated[tuple[Policy, ...], Field(description="scaling rules; none: replicas.min is kept")] = ()
@@ -203,6 +235,8 @@ class Spec:
 
     fleet: Fleet = field(default_factory=Fleet)
     runtime: Runtime = field(default_factory=Runtime)
+    check: Check = field(default_factory=Check)
+    datadog: Datadog = field(default_factory=Datadog)
     redis: Redis = field(default_factory=Redis)
     router: Router = field(default_factory=Router)
     autoscaler: Autoscaler = field(default_factory=Autoscaler)

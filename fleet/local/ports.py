@@ -1,0 +1,108 @@
+"""Ports of one local stack: a block of 100 that no other stack on the machine uses.
+
+The lease of a block is its first port, bound and never listened on. Agents inherit that socket and hand it on to their tasks, so the
+kernel keeps the block exactly as long as any process of the stack lives, however the processes end, and no lock file stays behind.
+Blocks lie below the range from which the kernel takes ports for outgoing connections. The upper part of a block belongs to Nomad's
+dynamic ports, so that two Nomads side by side never hand out the same one.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from fleet.errors import StackError
+
+HOST = "127.0.0.1"
+USUAL_CONSUL, USUAL_NOMAD, USUAL_ROUTER = 8500, 4646, 8000
+
+_FIRST_BLOCK, _END, _SIZE = 20000, 32000, 100
+_FIXED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports of a block, by use; `dynamic` are the bounds, both included, of what Nomad may hand out."""
+
+    consul_http: int
+    consul_grpc: int
+    consul_server: int
+    consul_serf_lan: int
+    consul_serf_wan: int
+    nomad_http: int
+    nomad_rpc: int
+    nomad_serf: int
+    redis: int
+    router: int
+    dynamic: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A block that is ours while `held` is open here or in a process that inherited it."""
+
+    base: int
+    held: socket.socket
+
+    def release(self) -> None:
+        """Gives up this process's part of the lease; processes that inherited it keep theirs."""
+        self.held.close()
+
+
+def lease() -> Lease:
+    """The first free block.
+
+    Raises:
+        StackError: every block is in use.
+    """
+    for base in range(_FIRST_BLOCK, _END, _SIZE):
+        held = _bound(base)
+        if held is None:
+            continue
+        if all(is_free(port) for port in range(base + 1, base + _FIXED)):
+            return Lease(base, held)
+        held.close()
+    raise StackError(f"this machine has no free block of {_SIZE} ports between {_FIRST_BLOCK} and {_END}; stop what listens there")
+
+
+def block(base: int, *, usual: bool) -> Ports:
+    """Ports of a block. With `usual` the addresses that people know stand in where they are free."""
+
+    def pick(known: int, offset: int) -> int:
+        return known if usual and is_free(known) else base + offset
+
+    return Ports(
+        consul_http=pick(USUAL_CONSUL, 1),
+        consul_grpc=base + 2,
+        consul_server=base + 3,
+        consul_serf_lan=base + 4,
+        consul_serf_wan=base + 5,
+        nomad_http=pick(USUAL_NOMAD, 6),
+        nomad_rpc=base + 7,
+        nomad_serf=base + 8,
+        redis=base + 9,
+        router=pick(USUAL_ROUTER, 10),
+        dynamic=(base + _FIXED, base + _SIZE - 1),
+    )
+
+
+def is_free(port: int) -> bool:
+    """Nobody listens on the port. Connections of an earlier listener that linger in TIME_WAIT do not count."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen(1)
+        except OSError:
+            return False
+        return True
+
+
+def _bound(port: int) -> socket.socket | None:
+    holder = socket.socket()
+    try:
+        holder.bind((HOST, port))
+    except OSError:
+        holder.close()
+        return None
+    return holder

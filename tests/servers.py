@@ -1,0 +1,92 @@
+"""Real servers for tests: Consul, Nomad and Redis on loopback, with ports and folders of their own, gone when the test run is."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleet.local import agents, ports, tools
+
+
+@dataclass(frozen=True)
+class ConsulServer:
+    address: str
+
+
+@dataclass(frozen=True)
+class NomadServer:
+    address: str
+    consul: str
+
+
+@dataclass
+class RedisServer:
+    """`stop` and `start` as often as a test likes: the port, and so the url, stays."""
+
+    ground: Ground
+    url: str = field(init=False)
+    _agent: agents.Agent | None = None
+
+    def __post_init__(self) -> None:
+        self.url = f"redis://{ports.HOST}:{self.ground.ports.redis}/0"
+
+    def start(self) -> None:
+        self._agent = agents.start_redis(tools.find_redis(), self.ground.state, self.ground.ports, self.ground.lease)
+        agents.await_redis(self._agent)
+
+    def stop(self) -> None:
+        if self._agent is not None:
+            agents.stop(self._agent)
+            self._agent = None
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where servers stand: a folder, and a block of ports that no other test run and no local system uses."""
+
+    state: Path
+    lease: ports.Lease
+    ports: ports.Ports
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """At the end, also of a failed test, every process, mount and folder of the ground is gone."""
+    lease = ports.lease()
+    state = Path(tempfile.mkdtemp(prefix="wf-")).resolve()
+    try:
+        yield Ground(state, lease, ports.block(lease.base, usual=False))
+    finally:
+        agents.sweep(state)
+        lease.release()
+
+
+@contextmanager
+def consul() -> Iterator[ConsulServer]:
+    programs = tools.require()
+    with ground() as own:
+        agent = agents.start_consul(programs.consul, own.state, own.ports, own.lease)
+        agents.await_consul(agent)
+        yield ConsulServer(agent.address)
+
+
+@contextmanager
+def nomad(consul_address: str) -> Iterator[NomadServer]:
+    programs = tools.require()
+    with ground() as own:
+        agent = agents.start_nomad(programs.nomad, own.state, own.ports, own.lease, consul=consul_address)
+        agents.await_nomad(agent)
+        yield NomadServer(agent.address, consul_address)
+        agents.stop(agent)
+
+
+@contextmanager
+def redis() -> Iterator[RedisServer]:
+    with ground() as own:
+        server = RedisServer(own)
+        server.start()
+        yield server
+        server.stop()

@@ -15,6 +15,7 @@ import re
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,20 @@ import click
 
 _POLL_S = 0.1
 _BUSY = re.compile(rb"^llamacpp:requests_(?:processing|deferred) (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What one replica serves and where; `context` in tokens of one request, `load_delay` in seconds."""
+
+    weights: Path
+    alias: str
+    host: str
+    port: int
+    slots: int
+    context: int
+    threads: int
+    load_delay: float
 
 
 @click.command()
@@ -33,30 +48,31 @@ _BUSY = re.compile(rb"^llamacpp:requests_(?:processing|deferred) (\S+)$", re.MUL
 @click.option("--context", type=click.IntRange(128), default=2048, show_default=True, help="tokens of one request")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="of computation; replicas share the machine")
 @click.option("--load-delay", type=click.FloatRange(0), default=0.0, show_default=True, help="seconds to wait before loading")
-def main(weights: Path, alias: str, host: str, port: int, slots: int, context: int, threads: int, load_delay: float) -> None:
+def main(**options: Any) -> None:
     """Serve one model until told to stop."""
-    time.sleep(load_delay)  # a signal until here, and while loading, ends the process at once: there is nothing to finish
-    server = _serve(weights, alias, host, port, slots, context, threads)  # serves while this reference lives
+    engine = Engine(**options)
+    time.sleep(engine.load_delay)  # a signal until here, and while loading, ends the process at once: there is nothing to finish
+    server = _serve(engine)  # serves while this reference lives
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
     told.wait()
-    _await_idle(host, port)
+    _await_idle(engine.host, engine.port)
     os._exit(0 if server else 1)  # without llama.cpp's shutdown, which would wait for callers that keep their connection
 
 
-def _serve(weights: Path, alias: str, host: str, port: int, slots: int, context: int, threads: int) -> Any:
+def _serve(engine: Engine) -> Any:
     """A server that listens. llama.cpp shares its context out among the slots, so it gets `context` for each."""
     import xllamacpp  # noqa: PLC0415 - so that a wrong option is reported before a second of loading
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(weights)
-    params.model_alias = {alias}
-    params.hostnames = [host]
-    params.port = port
-    params.n_parallel = slots
-    params.n_ctx = context * slots
-    params.cpuparams.n_threads = threads
+    params.model.path = str(engine.weights)
+    params.model_alias = {engine.alias}
+    params.hostnames = [engine.host]
+    params.port = engine.port
+    params.n_parallel = engine.slots
+    params.n_ctx = engine.context * engine.slots
+    params.cpuparams.n_threads = engine.threads
     params.endpoint_metrics = True
     params.ui = False
     return xllamacpp.Server(params)

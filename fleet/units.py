@@ -48,5 +48,13 @@ def format_duration(seconds: float) -> str:
     return f"{whole}s"
 
 
+def format_size(size_bytes: int) -> str:
+    """The shortest exact form that `parse_size` reads: `536870912` -> `512MiB`."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size_bytes and size_bytes % _BYTES[unit] == 0:
+            return f"{size_bytes // _BYTES[unit]}{unit}"
+    return f"{size_bytes}B"
+
+
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 SizeBytes = Annotated[int, BeforeValidator(parse_size)]

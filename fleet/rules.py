@@ -1,0 +1,124 @@
+"""What must hold between the settings of a fleet, beyond the type and bounds of each one.
+
+Pure: a draft in, complaints out. A draft holds every row that is well-formed by itself, by its index in the file, and the names
+of all rows, so that a mistake in one row neither hides another one nor causes false alarms elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime
+from fleet.toml_lines import Path
+from fleet.units import format_duration
+
+RESERVED = ("router", "autoscaler", "redis", "datadog-agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Sections and rows of a description that may still have errors elsewhere."""
+
+    runtime: Runtime
+    datadog: Datadog
+    redis: Redis
+    router: Router
+    autoscaler: Autoscaler
+    models: Mapping[int, Model]
+    routes: Mapping[int, Route]
+    model_names: Mapping[int, str]
+    route_names: Mapping[int, str]
+    selectors: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    path: Path
+    message: str
+
+
+def complaints(draft: Draft) -> Iterator[Complaint]:
+    """Everything wrong between the settings, in the order of the sections."""
+    yield from _programs(draft)
+    yield from _clocks(draft)
+    yield from _duplicates(("model", "name"), draft.model_names)
+    yield from _duplicates(("route", "selector"), draft.selectors)
+    yield from _duplicates(("route", "name"), draft.route_names)
+    for index, model in draft.models.items():
+        for complaint in (*_model(model), *_engine(model), *_model_clocks(model, draft)):
+            yield Complaint(("model", index, *complaint.path), complaint.message)
+    for index, route in draft.routes.items():
+        yield from _route(index, route, draft)
+
+
+def _programs(draft: Draft) -> Iterator[Complaint]:
+    if draft.runtime.driver == "docker" and not draft.runtime.image:
+        yield Complaint(("runtime", "image"), 'is required with runtime.driver = "docker": the image with this distribution installed')
+    if draft.redis.driver == "docker" and not draft.redis.image:
+        yield Complaint(("redis", "image"), 'is required with redis.driver = "docker"')
+    if draft.redis.driver == "raw_exec" and draft.redis.volume:
+        yield Complaint(("redis", "volume"), 'raw_exec cannot mount a volume: use redis.driver = "docker", or leave redis.volume empty')
+
+
+def _clocks(draft: Draft) -> Iterator[Complaint]:
+    router, autoscaler = draft.router, draft.autoscaler
+    if router.connect_s >= router.total_s:
+        yield _longer(("router", "connect_timeout"), router.connect_s, "router.total_timeout", router.total_s)
+    if autoscaler.interval_s > autoscaler.max_age_s:
+        yield _longer(("autoscaler", "interval"), autoscaler.interval_s, "autoscaler.max_age", autoscaler.max_age_s)
+
+
+def _duplicates(key: tuple[str, str], values: Mapping[int, str] | Mapping[int, int]) -> Iterator[Complaint]:
+    seen: dict[str | int, int] = {}
+    for index, value in values.items():
+        if value in seen:
+            yield Complaint((key[0], index, key[1]), f"{value!r} is taken by [[{key[0]}]] row {seen[value] + 1}; each row needs its own")
+        seen.setdefault(value, index)
+
+
+def _model(model: Model) -> Iterator[Complaint]:
+    if model.name in RESERVED:
+        yield Complaint(("name",), f"{model.name!r} is the name of one of our own jobs; choose another")
+    if model.replicas.min > model.replicas.max:
+        yield Complaint(("replicas", "min"), f"is {model.replicas.min}, more than replicas.max = {model.replicas.max}")
+
+
+def _engine(model: Model) -> Iterator[Complaint]:
+    if model.engine == "llamacpp":
+        return
+    for key in ("image", "volume"):
+        if not getattr(model, key):
+            yield Complaint((key,), 'is required with engine = "vllm"')
+    if model.weights.startswith("/") or ".." in model.weights.split("/"):
+        yield Complaint(("weights",), f'{model.weights!r} must be a path below the volume, such as "small/snapshot"')
+    if model.load_delay_s:
+        yield Complaint(("load_delay",), 'only engine = "llamacpp" takes it; remove it')
+
+
+def _model_clocks(model: Model, draft: Draft) -> Iterator[Complaint]:
+    slo, total_s = model.slo, draft.router.total_s
+    if slo.ttft_s > slo.first_token_s:
+        yield _longer(("slo", "ttft"), slo.ttft_s, "slo.first_token_timeout", slo.first_token_s)
+    for key, value in (("first_token_timeout", slo.first_token_s), ("idle_timeout", slo.idle_s)):
+        if value > total_s:
+            yield _longer(("slo", key), value, "router.total_timeout", total_s)
+    if model.engine == "llamacpp" and model.load_delay_s > model.cold_start_s:
+        yield _longer(("load_delay",), model.load_delay_s, "cold_start", model.cold_start_s)
+
+
+def _longer(path: Path, value_s: float, other: str, other_s: float) -> Complaint:
+    return Complaint(path, f"is {format_duration(value_s)}, which must be shorter than {other} = {format_duration(other_s)}")
+
+
+def _route(index: int, route: Route, draft: Draft) -> Iterator[Complaint]:
+    models = tuple(draft.model_names.values())
+    there = ", ".join(sorted(set(models))) or "none"
+    for at, link in enumerate(route.chain):
+        if link not in models:
+            yield Complaint(("route", index, "chain", at), f"no model {link!r}; there are: {there}")
+        if link in route.chain[:at]:
+            yield Complaint(("route", index, "chain", at), f"{link!r} stands in the chain twice")
+    if route.name in models and route.chain[0] != route.name:
+        message = f"{route.name!r} is a model too, so its chain must begin with it; callers who ask for the model would get another one"
+        yield Complaint(("route", index, "name"), message)

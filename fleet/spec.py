@@ -1,0 +1,192 @@
+"""fleet.toml, read: base file, overlays and single values in; a checked Spec out, or every finding at once.
+
+Types and bounds are pydantic's business (fleet/model.py), what must hold between settings is in fleet/rules.py, and where a value
+came from is in fleet/source.py. Here they meet, and pydantic's wording becomes plain sentences with file, line and key.
+Tasks load the same description as one JSON document: `resolved_json`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from fleet.errors import Finding, SpecError
+from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime, Spec
+from fleet.rules import Draft, complaints
+from fleet.settings import settings_of, table_at
+from fleet.source import Node, assign, dotted, locate, merge, plain, read
+from fleet.toml_lines import Path as KeyPath
+
+T = TypeVar("T")
+
+_SPEC = TypeAdapter(Spec)
+
+_SAYS = {
+    "string_type": "must be text in quotes, not {input}",
+    "int_type": "must be a whole number, not {input}",
+    "float_type": "must be a number, not {input}",
+    "bool_type": "must be true or false, not {input}",
+    "literal_error": "must be {expected}, not {input}",
+    "greater_than_equal": "must be at least {ge:g}, not {input}",
+    "greater_than": "must be more than {gt:g}, not {input}",
+    "less_than_equal": "must be at most {le:g}, not {input}",
+    "less_than": "must be less than {lt:g}, not {input}",
+    "string_too_short": "must not be empty",
+    "too_short": "needs at least {min_length} entry",
+    "dataclass_type": "must be a table, not {input}",
+    "value_error": "is {input}; {error}",
+}
+_PATTERNS = {
+    "^[a-z0-9]": "must be lower-case letters, digits and inner hyphens, at most 63 of them, not {input}",
+    "^https?": "must begin with http:// or https://, not {input}",
+    "^(redis": "must begin with redis:// or rediss://, or be empty, not {input}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checked description; `raw` is the merged document it was made from, `source_hash` names exactly that document."""
+
+    spec: Spec
+    raw: Mapping[str, Any]
+    source_hash: str
+
+
+def load(path: Path, *, var_files: Sequence[Path] = (), variables: Sequence[str] = ()) -> Loaded:
+    """The fleet of a TOML or JSON file, with overlays and `key.path=value` options laid on it in order; later wins.
+
+    Raises:
+        SpecError: with every finding, each with its file and line, or the option it is about.
+    """
+    root = _merged(path, var_files, variables)
+    raw = plain(root)
+    try:
+        spec = _SPEC.validate_json(json.dumps(raw))
+        findings: list[Finding] = []
+    except ValidationError as error:
+        spec = None
+        findings = [_finding(detail, root) for detail in error.errors(include_url=False)]
+    findings += _cross_findings(raw, root, {finding.key for finding in findings})
+    if spec is None or findings:
+        raise SpecError(tuple(findings))
+    return Loaded(spec, raw, hashlib.sha256(_json(raw).encode()).hexdigest()[:12])
+
+
+def resolved_json(loaded: Loaded) -> str:
+    """The merged document as JSON in ASCII; `load` of a `.json` file with it gives the same Spec."""
+    return _json(loaded.raw)
+
+
+def _json(raw: Mapping[str, Any]) -> str:
+    return json.dumps(raw, indent=2, sort_keys=True)
+
+
+def _merged(path: Path, var_files: Sequence[Path], variables: Sequence[str]) -> Node:
+    root = Node({}, str(path))
+    findings: list[Finding] = []
+    for file in (path, *var_files):
+        try:
+            root = merge(root, read(file)) if root.value else read(file)
+        except SpecError as error:
+            findings += error.findings
+    if findings:  # options would be judged against half a document
+        raise SpecError(tuple(findings))
+    for option in variables:
+        try:
+            root = assign(root, option)
+        except SpecError as error:
+            findings += error.findings
+    if findings:
+        raise SpecError(tuple(findings))
+    return root
+
+
+def _finding(detail: ErrorDetails, root: Node) -> Finding:
+    path = detail["loc"]
+    return Finding(locate(root, path).where, dotted(root, path), _sentence(detail, path))
+
+
+def _sentence(detail: ErrorDetails, path: KeyPath) -> str:
+    kind = detail["type"]
+    if kind == "unexpected_keyword_argument":
+        return _unknown_key(path)
+    if kind == "missing":
+        return f"is required: {_meaning(path)}"
+    if kind == "tuple_type":
+        return f"must be written as [[{path[0]}]] rows" if len(path) == 1 else f"must be an array, such as [{_shown(detail['input'])}]"
+    template = _SAYS.get(kind, detail["msg"].replace("{", "{{").replace("}", "}}"))
+    context = detail.get("ctx", {})
+    if kind == "string_pattern_mismatch":
+        template = next((says for start, says in _PATTERNS.items() if context["pattern"].startswith(start)), template)
+    return template.format(**{**context, "input": _shown(detail["input"])})
+
+
+def _unknown_key(path: KeyPath) -> str:
+    table = table_at(path[:-1])
+    known = [setting.key for setting in settings_of(table)] if table else []
+    near = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known here: {', '.join(known)}"
+
+
+def _meaning(path: KeyPath) -> str:
+    table = table_at(path[:-1])
+    return next((s.meaning for s in settings_of(table) if s.key == path[-1]), "") if table else ""
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _cross_findings(raw: Mapping[str, Any], root: Node, taken: set[str]) -> Iterator[Finding]:
+    """What the rules say, without the keys that are wrong already by themselves."""
+    for complaint in complaints(_draft(raw)):
+        key = dotted(root, complaint.path)
+        if not any(key == wrong or key.startswith(f"{wrong}.") for wrong in taken):
+            yield Finding(locate(root, complaint.path).where, key, complaint.message)
+
+
+def _draft(raw: Mapping[str, Any]) -> Draft:
+    models, routes = _rows(raw, "model"), _rows(raw, "route")
+    return Draft(
+        runtime=_lenient(Runtime, raw.get("runtime")) or Runtime(),
+        datadog=_lenient(Datadog, raw.get("datadog")) or Datadog(),
+        redis=_lenient(Redis, raw.get("redis")) or Redis(),
+        router=_lenient(Router, raw.get("router")) or Router(),
+        autoscaler=_lenient(Autoscaler, raw.get("autoscaler")) or Autoscaler(),
+        models={i: model for i, row in models.items() if (model := _lenient(Model, row))},
+        routes={i: route for i, row in routes.items() if (route := _lenient(Route, row))},
+        model_names={i: row["name"] for i, row in models.items() if isinstance(row.get("name"), str)},
+        route_names={i: row["name"] for i, row in routes.items() if isinstance(row.get("name"), str)},
+        selectors={i: row["selector"] for i, row in routes.items() if type(row.get("selector")) is int},
+    )
+
+
+def _rows(raw: Mapping[str, Any], table: str) -> dict[int, dict[str, Any]]:
+    rows = raw.get(table, [])
+    return {i: row for i, row in enumerate(rows) if isinstance(row, dict)} if isinstance(rows, list) else {}
+
+
+def _lenient(table: type[T], value: Any) -> T | None:
+    """The table with its wrong keys left out; None where what is left is no such table."""
+    adapter = TypeAdapter(table)
+    for _ in range(2):
+        try:
+            return adapter.validate_json(json.dumps(value))
+        except ValidationError as error:
+            value = _without(value, [detail["loc"] for detail in error.errors()])
+    return None
+
+
+def _without(value: Any, paths: Sequence[KeyPath]) -> Any:
+    """A table without its keys that contain a wrong value."""
+    wrong = {path[0] for path in paths if path}
+    return {key: child for key, child in value.items() if key not in wrong} if isinstance(value, dict) else value

@@ -37,7 +37,7 @@ class JobInfo:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A placed instance. `failure` is the last thing that went wrong with a task of it, in Nomad's words, or empty."""
+    """A placed instance. `failure` is the last thing that went wrong with a task of it, in Nomad's words, or empty; `restarts` of all tasks."""
 
     alloc_id: str
     job_id: str
@@ -47,6 +47,7 @@ class Allocation:
     job_version: int
     created_at: float
     failure: str
+    restarts: int = 0
 
     @property
     def live(self) -> bool:
@@ -150,6 +151,13 @@ class Nomad:
         row = self._call("job", job_id, "deployment", method="get")
         return row is not None and row["Status"] in ("running", "pending", "blocked", "unblocking", "paused", "initializing")
 
+    def last_scaled_at(self, job_id: str, group: str) -> float:
+        """When the group's count was last changed by a scaling, by whomever; seconds since the epoch, 0 where Nomad remembers none."""
+        groups = self._call("job", job_id, "scale", method="get")["TaskGroups"] or {}
+        events = groups.get(group, {}).get("Events") or ()
+        changes = [e["Time"] for e in events if e.get("Count") is not None and not e.get("Error")]
+        return max(changes, default=0) / 1e9
+
     def scale(self, job_id: str, group: str, count: int, *, modify_index: int, message: str, meta: Mapping[str, Any]) -> str:
         """Sets a group's count if the job's modify index is still `modify_index`; the message stands in Nomad's scaling events.
 
@@ -224,6 +232,7 @@ def _allocation(row: Mapping[str, Any]) -> Allocation:
         job_version=row["JobVersion"],
         created_at=row["CreateTime"] / 1e9,
         failure=_failure(row["TaskStates"] or {}),
+        restarts=sum(state["Restarts"] for state in (row["TaskStates"] or {}).values()),
     )
 
 
@@ -234,7 +243,7 @@ def _failure(states: Mapping[str, Any]) -> str:
         for event in state["Events"] or ()
         if event.get("FailsTask")
         or event["Type"] in ("Driver Failure", "Failed Validation", "Setup Failure", "Not Restarting")
-        or (event["Type"] == "Terminated" and state["Failed"])
+        or (event["Type"] == "Terminated" and (state["Failed"] or state["Restarts"]))
     ]
     return failed[-1] if failed else ""
 

@@ -37,7 +37,7 @@ class JobInfo:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A placed instance. `failure` is the last thing that went wrong with a task of it, in Nomad's words, or empty; `restarts` of all tasks."""
+    """A placed instance. `failure` is the last thing that went wrong with a task, in Nomad's words, or empty; `restarts` of its tasks."""
 
     alloc_id: str
     job_id: str

@@ -41,6 +41,8 @@ class ModelState:
     reason: str = ""
     """The sentence of the last decision."""
     updated_at: float
+    cold_starts_s: tuple[float, ...] = ()
+    """The last measured cold starts, oldest first, from which p50 and p90 are made: the next autoscaler goes on with them."""
 
 
 def encode(state: ModelState) -> bytes:

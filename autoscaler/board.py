@@ -1,0 +1,93 @@
+"""What the last pass knew and did, per model: the one source of /status, the log and the metrics.
+
+Values only. `sentence` is the same text in the log, in Nomad's scaling event, in Consul and on the status page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autoscaler.capacity import Capacity
+from autoscaler.coldstart import ColdStarts
+from autoscaler.decide import Direction
+from autoscaler.signals import Partial, Signal, Unknown
+from fleet.state import Level, Loading, ModelState
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One model after one pass, `at` seconds since the epoch. `done` is what Nomad took, or empty."""
+
+    model: str
+    at: float
+    sentence: str
+    desired: int
+    direction: Direction = "none"
+    done: str = ""
+    capacity: Capacity | None = None
+    """None: Nomad was not read."""
+    signals: Mapping[str, Signal] = field(default_factory=dict)
+    level: Level = "low"
+    clamps: tuple[str, ...] = ()
+    news: tuple[object, ...] = ()
+    """Two statuses with equal `news` say the same."""
+
+
+@dataclass(slots=True)
+class Board:
+    """Written by the loop alone. `passed_at`: end of the last pass, seconds since the epoch; 0: none yet."""
+
+    statuses: dict[str, Status] = field(default_factory=dict)
+    passed_at: float = 0.0
+
+
+def inputs(status: Status) -> Mapping[str, object]:
+    """The numbers behind a sentence, as JSON values."""
+    return {
+        "model": status.model,
+        "desired": status.desired,
+        "direction": status.direction,
+        "done": status.done,
+        "level": status.level,
+        "clamps": list(status.clamps),
+        "capacity": {} if status.capacity is None else counts(status.capacity),
+        "signals": {name: _told(signal) for name, signal in status.signals.items()},
+    }
+
+
+def counts(capacity: Capacity) -> Mapping[str, int]:
+    """Replicas by state; every state is there."""
+    return {
+        "desired": capacity.desired,
+        "placed": capacity.placed,
+        "loading": capacity.count("loading"),
+        "ready": capacity.ready,
+        "draining": capacity.count("draining"),
+    }
+
+
+def model_state(status: Status, capacity: Capacity, cold: ColdStarts, draining: tuple[str, ...]) -> ModelState:
+    """What the routers are told. `capacity` already shows `draining` as such."""
+    waiting = [replica for replica in capacity.replicas if replica.state == "loading"]
+    return ModelState(
+        model=status.model,
+        desired=status.desired,
+        placed=capacity.placed,
+        ready=capacity.ready,
+        loading=tuple(Loading(alloc_id=r.alloc_id, since=r.placed_at, eta=cold.eta(r.placed_at, status.at)) for r in waiting),
+        draining=draining,
+        cold_start_p50_s=cold.p50_s,
+        cold_start_p90_s=cold.p90_s,
+        level=status.level,
+        reason=status.sentence,
+        updated_at=status.at,
+        cold_starts_s=cold.measured_s,
+    )
+
+
+def _told(signal: Signal) -> Mapping[str, object]:
+    if isinstance(signal, Unknown):
+        return {"unknown": signal.why}
+    told: dict[str, object] = {"value": round(signal.value, 4), "age_s": round(signal.age_s, 1)}
+    return told | {"partial": signal.why} if isinstance(signal, Partial) else told

@@ -1,0 +1,70 @@
+"""The demand for one model, from what routers and engines said.
+
+concurrency, per router, is the larger of two estimates. The mean of the gauges (in flight + held) sees long requests while they
+last, but scrapes seconds apart miss short ones. Little's law (arrival rate x mean latency) sees every request that ended, but a
+long one only after its end. Each errs low where the other does not. Engines (running + queued) are the second source: they see
+work that came past the routers, and nothing of requests that are held.
+requests_per_min is the rate of arrivals, which the routers count before admission, so it does not fall when the fleet does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from autoscaler.history import History, Track
+from autoscaler.signals import Known, Partial, Signal, Unknown, larger, scaled, total
+from autoscaler.text import ARRIVED, ENGINE_LOAD, FLYING, LATENCY_COUNT, LATENCY_SUM, WAITING
+from autoscaler.window import Window, mean, rate_per_s
+
+CONCURRENCY = "concurrency"
+REQUESTS_PER_MIN = "requests_per_min"
+
+
+def demand(history: History, model: str, routers: Sequence[str], engines: Sequence[str], window: Window) -> Mapping[str, Signal]:
+    """Signals by name: concurrency in requests, requests_per_min. `routers` and `engines` are target ids."""
+    arriving = _over(history, routers, lambda track: rate_per_s(track.points((ARRIVED, model)), window))
+    inside = _over(history, routers, lambda track: _router_concurrency(track, model, window))
+    working = _over(history, engines, lambda track: mean(track.points((ENGINE_LOAD, model)), window))
+    no_router = "no router is registered in Consul"
+    return {
+        CONCURRENCY: larger(total(inside, nobody=no_router), total(working, nobody="no replica is passing")),
+        REQUESTS_PER_MIN: scaled(total(arriving, nobody=no_router), lambda per_s: 60 * per_s),
+    }
+
+
+def load_now(history: History, model: str, engine: str, window: Window) -> Signal:
+    """Requests that one engine ran or queued at its last scrape; Unknown if that failed or is old."""
+    track = history.track(engine)
+    points = track.points((ENGINE_LOAD, model))
+    if track.trouble or not points:
+        return Unknown(track.trouble or "was not asked yet")
+    age_s = max(0.0, window.now - points[-1].at)
+    return Known(points[-1].value, age_s) if age_s <= window.max_age_s else Unknown(f"the last answer is {age_s:.0f} s old")
+
+
+def _over(history: History, targets: Sequence[str], read: Callable[[Track], Signal]) -> list[Signal]:
+    return [_with_trouble(target, history.track(target), read) for target in targets]
+
+
+def _with_trouble(target: str, track: Track, read: Callable[[Track], Signal]) -> Signal:
+    """A target that failed just now is known in part even while its last answer is young."""
+    signal = read(track)
+    if isinstance(signal, Unknown):
+        return Unknown(f"{target} {track.trouble or signal.why}")
+    if track.trouble:
+        return Partial(signal.value, signal.age_s, f"{target} {track.trouble}")
+    return signal
+
+
+def _router_concurrency(track: Track, model: str, window: Window) -> Signal:
+    gauges = total([mean(track.points((name, model)), window) for name in (FLYING, WAITING)], nobody="no gauge")
+    return larger(gauges, _little(track, model, window))
+
+
+def _little(track: Track, model: str, window: Window) -> Signal:
+    """Arrival rate x mean latency of the requests that ended in the window; Unknown when none did."""
+    arriving, spent, ended = (rate_per_s(track.points((name, model)), window) for name in (ARRIVED, LATENCY_SUM, LATENCY_COUNT))
+    if isinstance(spent, Unknown) or isinstance(ended, Unknown) or not ended.value:
+        return Unknown("no request ended in the window")
+    latency_s = spent.value / ended.value
+    return scaled(arriving, lambda per_s: per_s * latency_s)

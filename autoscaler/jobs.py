@@ -1,0 +1,91 @@
+"""Nomad as the loop sees it: read one job, order one count.
+
+Nomad's client blocks, so every call runs in a thread. Everything that decides is read in one go; the job's modify index is read
+first, so that a change between the reads makes the order fail (Conflict) instead of going through on old numbers.
+Judges only whether Nomad would take an order at all (`obstacle`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleet.names import GROUP
+from fleet.nomad import Allocation, JobInfo, Nomad, Unplaced
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job's group at one moment; `obstacle` is empty where Nomad would take an order."""
+
+    count: int
+    modify_index: int
+    allocations: tuple[Allocation, ...] = ()
+    unplaced: tuple[Unplaced, ...] = ()
+    last_scaled_at: float = 0.0
+    obstacle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A count to ask for, if the job is still at `modify_index`. `sentence` and `inputs` stand in Nomad's scaling event."""
+
+    job_id: str
+    count: int
+    modify_index: int
+    sentence: str
+    inputs: Mapping[str, object]
+
+
+class Jobs(Protocol):
+    async def read(self, job_id: str) -> JobView:
+        """Raises: ControlPlaneError: Nomad does not answer, or says no."""
+
+    async def order(self, order: Order) -> None:
+        """Raises: Conflict, Blocked, or another ControlPlaneError."""
+
+
+@dataclass(frozen=True, slots=True)
+class NomadJobs:
+    nomad: Nomad
+
+    async def read(self, job_id: str) -> JobView:
+        return await asyncio.to_thread(_read, self.nomad, job_id)
+
+    async def order(self, order: Order) -> None:
+        await asyncio.to_thread(
+            self.nomad.scale,
+            order.job_id,
+            GROUP,
+            order.count,
+            modify_index=order.modify_index,
+            message=order.sentence,
+            meta=order.inputs,
+        )
+
+
+def _read(nomad: Nomad, job_id: str) -> JobView:
+    job = nomad.job(job_id)
+    if job is None:
+        return JobView(0, 0, obstacle=f"job {job_id} is not registered in Nomad: deploy the fleet")
+    if job.stopped:
+        return JobView(0, job.modify_index, obstacle=f"job {job_id} is stopped: start it, or take the model out of the fleet")
+    if GROUP not in job.counts:
+        return JobView(0, job.modify_index, obstacle=f"job {job_id} has no group {GROUP!r}: it is not one that warmfleet rendered")
+    return _read_live(nomad, job)
+
+
+def _read_live(nomad: Nomad, job: JobInfo) -> JobView:
+    allocations = nomad.allocations(job.job_id)
+    count = job.counts[GROUP]
+    short = sum(a.live for a in allocations) < count
+    return JobView(
+        count=count,
+        modify_index=job.modify_index,
+        allocations=allocations,
+        unplaced=tuple(u for u in nomad.unplaced(job.job_id) if u.group == GROUP) if short else (),
+        last_scaled_at=nomad.last_scaled_at(job.job_id, GROUP),
+        obstacle="a deployment is under way, and Nomad scales nothing meanwhile" if nomad.deployment_active(job.job_id) else "",
+    )

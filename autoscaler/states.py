@@ -1,0 +1,44 @@
+"""The published state of each model in Consul KV: read once at the start, written with check-and-set.
+
+One writer is expected. Where somebody else wrote in between, the index is read once more and the write repeated once: the newest
+state of the leader is the right one. A second loss is left to the next pass. Says nothing about when to write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleet.consul import Consul
+from fleet.errors import Conflict
+from fleet.names import Names
+from fleet.state import ModelState, decode, encode
+
+
+class States(Protocol):
+    async def read(self, model: str) -> ModelState | None:
+        """None: nothing was published that this version can read. Raises: ControlPlaneError."""
+
+    async def publish(self, state: ModelState) -> None:
+        """Raises: ControlPlaneError; Conflict: somebody else writes the same document."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsulStates:
+    consul: Consul
+    names: Names
+
+    async def read(self, model: str) -> ModelState | None:
+        document, _ = await self.consul.document(self.names.model_state(model))
+        try:
+            return None if document is None else decode(document)
+        except ValueError:
+            return None  # another version's document is overwritten by the next publish
+
+    async def publish(self, state: ModelState) -> None:
+        key = self.names.model_state(state.model)
+        for _ in range(2):
+            _, index = await self.consul.document(key)
+            if await self.consul.put(key, encode(state), index=index):
+                return
+        raise Conflict(f"somebody else writes {key} in Consul: stop the other autoscaler of this fleet")

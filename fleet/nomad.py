@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NewType
 
 import nomad
@@ -37,7 +38,10 @@ class JobInfo:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A placed instance. `failure` is the last thing that went wrong with a task, in Nomad's words, or empty; `restarts` of its tasks."""
+    """A placed instance. `failure` is the last thing that went wrong with a task, in Nomad's words, or empty.
+
+    `restarts` of its tasks; `started_at`: when a task of it started last, seconds since the epoch, 0 before that.
+    """
 
     alloc_id: str
     job_id: str
@@ -48,6 +52,7 @@ class Allocation:
     created_at: float
     failure: str
     restarts: int = 0
+    started_at: float = 0.0
 
     @property
     def live(self) -> bool:
@@ -233,7 +238,13 @@ def _allocation(row: Mapping[str, Any]) -> Allocation:
         created_at=row["CreateTime"] / 1e9,
         failure=_failure(row["TaskStates"] or {}),
         restarts=sum(state["Restarts"] for state in (row["TaskStates"] or {}).values()),
+        started_at=max((_epoch(state["StartedAt"]) for state in (row["TaskStates"] or {}).values()), default=0.0),
     )
+
+
+def _epoch(time: str | None) -> float:
+    """Seconds since the epoch of Go's RFC 3339; its zero time, and none, are 0."""
+    return max(0.0, datetime.fromisoformat(time).timestamp()) if time else 0.0
 
 
 def _failure(states: Mapping[str, Any]) -> str:

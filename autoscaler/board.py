@@ -69,13 +69,13 @@ def counts(capacity: Capacity) -> Mapping[str, int]:
 
 def model_state(status: Status, capacity: Capacity, cold: ColdStarts, draining: tuple[str, ...]) -> ModelState:
     """What the routers are told. `capacity` already shows `draining` as such."""
-    waiting = [replica for replica in capacity.replicas if replica.state == "loading"]
+    waiting = [replica for replica in capacity.replicas if replica.incarnation in cold.loading and replica.state == "loading"]
     return ModelState(
         model=status.model,
         desired=status.desired,
         placed=capacity.placed,
         ready=capacity.ready,
-        loading=tuple(Loading(alloc_id=r.alloc_id, since=r.placed_at, eta=cold.eta(r.placed_at, status.at)) for r in waiting),
+        loading=tuple(Loading(alloc_id=r.alloc_id, since=r.since, eta=cold.eta(r.since, status.at)) for r in waiting),
         draining=draining,
         cold_start_p50_s=cold.p50_s,
         cold_start_p90_s=cold.p90_s,

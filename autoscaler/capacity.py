@@ -26,14 +26,23 @@ State = Literal["loading", "ready", "draining"]
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A placed replica. `index` is Nomad's allocation index; `requests` are those that its engine runs or queues."""
+    """A placed replica. `index` is Nomad's allocation index; `requests` are those that its engine runs or queues.
+
+    `since`: when it was placed, or its task restarted in place; seconds since the epoch.
+    """
 
     alloc_id: str
     index: int
     state: State
     passing: bool
-    placed_at: float
+    since: float
+    restarts: int = 0
     requests: Signal = Unknown("was not asked yet")
+
+    @property
+    def incarnation(self) -> str:
+        """A task restarted in place loads its weights again."""
+        return f"{self.alloc_id}.{self.restarts}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,8 @@ def capacity(
             index=a.index,
             state=_state(a.alloc_id, a.alloc_id in passing, draining),
             passing=a.alloc_id in passing,
-            placed_at=a.created_at,
+            since=max(a.created_at, a.started_at) if a.restarts else a.created_at,
+            restarts=a.restarts,
             requests=loads.get(a.alloc_id, Unknown("was not asked yet")),
         )
         for a in sorted(allocations, key=lambda a: a.index)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from autoscaler.board import Board, Status, counts, inputs, model_state
 from autoscaler.capacity import Capacity, capacity, of_model
-from autoscaler.coldstart import ColdStarts, Start, measure
+from autoscaler.coldstart import ColdStarts, measure
 from autoscaler.decide import Decision, Memory, Settings, Snapshot, decide
 from autoscaler.demand import demand, load_now
 from autoscaler.drain import NO_DRAIN, Drain, ordered
@@ -60,11 +60,10 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class _Carried:
-    """What one pass leaves to the next, per model. `passed`: replicas that have been seen passing."""
+    """What one pass leaves to the next, per model."""
 
     cold: ColdStarts
     memory: Memory = Memory()
-    passed: frozenset[str] = frozenset()
     level: Level = "low"
     published: ModelState | None = None
 
@@ -166,13 +165,10 @@ class Loop:
         )
 
     def _measured(self, model: Model, snapshot: Snapshot, carried: _Carried) -> _Carried:
-        replicas = snapshot.capacity.replicas
-        starts = tuple(Start(r.alloc_id, r.placed_at, r.passing) for r in replicas)
-        cold, ended = measure(carried.cold, starts, snapshot.at, carried.passed)
+        cold, ended = measure(carried.cold, snapshot.capacity.replicas, snapshot.at)
         for seconds in ended:
             self.recorder.observe(COLD_START, model.name, seconds=seconds)
-        passed = frozenset(r.alloc_id for r in replicas if r.passing or r.alloc_id in carried.passed)
-        return replace(carried, cold=cold, passed=passed)
+        return replace(carried, cold=cold)
 
     async def _act(self, view: JobView, decision: Decision, status: Status) -> tuple[Status, Memory]:
         """Asks Nomad for the count. A refusal is no error of the pass: it is said, and decided again in the next one."""

@@ -26,7 +26,7 @@ class NomadServer:
 class RedisServer:
     """`stop` and `start` as often as a test likes: the port, and so the url, stays."""
 
-    ground: Ground
+    ground: agents.Ground
     url: str = field(init=False)
     _agent: agents.Agent | None = None
 
@@ -34,7 +34,7 @@ class RedisServer:
         self.url = f"redis://{ports.HOST}:{self.ground.ports.redis}/0"
 
     def start(self) -> None:
-        self._agent = agents.start_redis(tools.find_redis(), self.ground.state, self.ground.ports, self.ground.lease)
+        self._agent = agents.start_redis(tools.find_redis(), self.ground)
         agents.await_redis(self._agent)
 
     def stop(self) -> None:
@@ -43,32 +43,23 @@ class RedisServer:
             self._agent = None
 
 
-@dataclass(frozen=True)
-class Ground:
-    """Where servers stand: a folder, and a block of ports that no other test run and no local system uses."""
-
-    state: Path
-    lease: ports.Lease
-    ports: ports.Ports
-
-
 @contextmanager
-def ground() -> Iterator[Ground]:
+def ground() -> Iterator[agents.Ground]:
     """At the end, also of a failed test, every process, mount and folder of the ground is gone."""
     lease = ports.lease()
     state = Path(tempfile.mkdtemp(prefix="wf-")).resolve()
     try:
-        yield Ground(state, lease, ports.block(lease.base, usual=False))
+        yield agents.Ground(state, ports.block(lease.base, usual=False), lease)
     finally:
         agents.sweep(state)
-        lease.release()
+        lease.close()
 
 
 @contextmanager
 def consul() -> Iterator[ConsulServer]:
     programs = tools.require()
     with ground() as own:
-        agent = agents.start_consul(programs.consul, own.state, own.ports, own.lease)
+        agent = agents.start_consul(programs.consul, own)
         agents.await_consul(agent)
         yield ConsulServer(agent.address)
 
@@ -77,7 +68,7 @@ def consul() -> Iterator[ConsulServer]:
 def nomad(consul_address: str) -> Iterator[NomadServer]:
     programs = tools.require()
     with ground() as own:
-        agent = agents.start_nomad(programs.nomad, own.state, own.ports, own.lease, consul=consul_address)
+        agent = agents.start_nomad(programs.nomad, own, consul=consul_address)
         agents.await_nomad(agent)
         yield NomadServer(agent.address, consul_address)
         agents.stop(agent)

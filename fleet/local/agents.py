@@ -30,6 +30,15 @@ _NO_CLOUDS = "env_aws,env_gce,env_azure,env_digitalocean"
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """Where servers stand: a state folder (absolute) and a block of ports that nobody else uses."""
+
+    state: Path
+    ports: Ports
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
 class Agent:
     """A started server. `log` is where its output goes."""
 
@@ -39,27 +48,27 @@ class Agent:
     log: Path
 
 
-def start_consul(binary: Path, state: Path, ports: Ports, lease: Lease) -> Agent:
-    """Starts a Consul dev agent below `state`; `await_consul` says when it answers."""
-    folder = _folder(state, "consul")
-    config = _write(folder, consul_config(ports))
+def start_consul(binary: Path, ground: Ground) -> Agent:
+    """Starts a Consul dev agent below the state folder; `await_consul` says when it answers."""
+    folder = _folder(ground.state, "consul")
+    config = _write(folder, consul_config(ground.ports))
     argv = [str(binary), "agent", "-dev", "-client", HOST, "-bind", HOST, "-config-file", str(config)]
-    return _start("consul", argv, f"http://{HOST}:{ports.consul_http}", state, lease)
+    return _start("consul", argv, f"http://{HOST}:{ground.ports.consul_http}", ground)
 
 
-def start_nomad(binary: Path, state: Path, ports: Ports, lease: Lease, *, consul: str) -> Agent:
-    """Starts a Nomad dev agent (server and client) below `state`; `consul` is the address of the agent it registers services with."""
-    folder = _folder(state, "nomad")
-    config = _write(folder, nomad_config(folder, ports, consul))
+def start_nomad(binary: Path, ground: Ground, *, consul: str) -> Agent:
+    """Starts a Nomad dev agent (server and client) below the state folder; `consul` is where it registers services."""
+    folder = _folder(ground.state, "nomad")
+    config = _write(folder, nomad_config(folder, ground.ports, consul))
     argv = [str(binary), "agent", "-dev", "-config", str(config)]
-    return _start("nomad", argv, f"http://{HOST}:{ports.nomad_http}", state, lease)
+    return _start("nomad", argv, f"http://{HOST}:{ground.ports.nomad_http}", ground)
 
 
-def start_redis(binary: Path, state: Path, ports: Ports, lease: Lease) -> Agent:
-    """Starts a Redis server without persistence below `state`."""
-    folder = _folder(state, "redis")
-    argv = [str(binary), "--bind", HOST, "--port", str(ports.redis), "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    return _start("redis", argv, f"redis://{HOST}:{ports.redis}/0", state, lease)
+def start_redis(binary: Path, ground: Ground) -> Agent:
+    """Starts a Redis server without persistence below the state folder."""
+    folder = _folder(ground.state, "redis")
+    argv = [str(binary), "--bind", HOST, "--port", str(ground.ports.redis), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    return _start("redis", argv, f"redis://{HOST}:{ground.ports.redis}/0", ground)
 
 
 def consul_config(ports: Ports) -> dict[str, Any]:
@@ -153,9 +162,9 @@ def _write(folder: Path, config: dict[str, Any]) -> Path:
     return path
 
 
-def _start(name: str, argv: list[str], address: str, state: Path, lease: Lease) -> Agent:
-    log = state / name / "log"
-    return Agent(name, address, spawn(argv, log, marker=state, inherit_fd=lease.held.fileno()), log)
+def _start(name: str, argv: list[str], address: str, ground: Ground) -> Agent:
+    log = ground.state / name / "log"
+    return Agent(name, address, spawn(argv, log, marker=ground.state, inherit_fd=ground.lease.held.fileno()), log)
 
 
 def _await(agent: Agent, ready: Callable[[], bool]) -> None:

@@ -44,7 +44,7 @@ class Lease:
     base: int
     held: socket.socket
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Gives up this process's part of the lease; processes that inherited it keep theirs."""
         self.held.close()
 

@@ -1,0 +1,128 @@
+"""How a local stack is: its agents from their processes, its jobs from Nomad, its warmth from Consul.
+
+Looks and changes nothing. "up" means that every part answers: at least one passing instance each; a replica that is still loading
+beside a warm one is no defect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fleet.consul import Consul, Instance
+from fleet.errors import ControlPlaneError
+from fleet.local import records
+from fleet.local.agents import log_tail
+from fleet.local.processes import is_alive
+from fleet.local.records import Record
+from fleet.names import Names
+from fleet.nomad import Allocation, Nomad
+
+GIVE_UP_AFTER_RESTARTS = 2
+OUR_PARTS = ("redis", "router", "autoscaler")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One job in numbers: `desired` replicas, of which `running` have a process and `passing` answer; `failed` broken allocations."""
+
+    name: str
+    status: str
+    desired: int
+    running: int
+    passing: int
+    failed: int
+    failure: str
+
+    @property
+    def answers(self) -> bool:
+        return self.passing >= min(self.desired, 1)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status == "running" and self.passing >= self.desired
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`problems` are sentences; none where the state is up or down."""
+
+    state: Literal["up", "down", "degraded"]
+    record: Record | None
+    parts: tuple[Part, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def look(state: Path) -> Status:
+    """Raises: StackError: the folder is not a stack's."""
+    record = records.read(state)
+    if record is None:
+        return Status("down", None)
+    problems = list(_agent_problems(record))
+    parts: tuple[Part, ...] = ()
+    if not problems:
+        try:
+            parts = look_at_parts(record)
+        except ControlPlaneError as error:
+            problems.append(str(error))
+    problems += [f"{part.name} does not answer: {_why(part)}" for part in parts if not part.answers]
+    return Status("degraded" if problems else "up", record, parts, tuple(problems))
+
+
+def look_at_parts(record: Record) -> tuple[Part, ...]:
+    """Raises: ControlPlaneError: Nomad or Consul does not answer."""
+    nomad, names = Nomad(record.address("nomad")), Names(record.fleet)
+    seen = asyncio.run(_instances(record.address("consul"), {_service(names, part) for part in record.parts}))
+    return tuple(_part(nomad, names, part, seen) for part in record.parts)
+
+
+def _part(nomad: Nomad, names: Names, name: str, seen: dict[str, tuple[Instance, ...]]) -> Part:
+    info, allocations = nomad.job(names.job(name)), nomad.allocations(names.job(name))
+    broken = [a for a in allocations if is_broken(a)]
+    instances = seen[_service(names, name)]
+    return Part(
+        name=name,
+        status=info.status if info else "not deployed",
+        desired=sum(info.counts.values()) if info and not info.stopped else 0,
+        running=sum(a.live and a.client_status == "running" for a in allocations),
+        passing=sum(i.passing for i in instances if name in OUR_PARTS or name in i.tags),
+        failed=len(broken),
+        failure=broken[-1].failure if broken else "",
+    )
+
+
+def is_broken(allocation: Allocation) -> bool:
+    """It failed for good, or its task dies again and again."""
+    return allocation.client_status == "failed" or (allocation.live and allocation.restarts >= GIVE_UP_AFTER_RESTARTS)
+
+
+async def _instances(address: str, services: Iterable[str]) -> dict[str, tuple[Instance, ...]]:
+    consul = Consul(address)
+    try:
+        return {service: (await consul.instances(service)).value for service in services}
+    finally:
+        await consul.close()
+
+
+def _service(names: Names, part: str) -> str:
+    return getattr(names, f"{part}_service") if part in OUR_PARTS else names.model_service
+
+
+def _agent_problems(record: Record) -> Iterable[str]:
+    for name in ("consul", "nomad"):
+        agent = record.agent(name)
+        if agent is None:
+            yield f"{name} was never started"
+        elif not is_alive(agent.process):
+            yield f"{name} (process {agent.process.pid}) has ended; the end of {agent.log}:\n{log_tail(agent.log)}"
+    if record.phase == "starting" and is_alive(record.owner):
+        yield f"process {record.owner.pid} is still bringing it up"
+    elif record.phase == "starting":
+        yield "it was never completely up: the process that started it has ended"
+
+
+def _why(part: Part) -> str:
+    return part.failure or f"job {part.status}, {part.passing} of {part.desired} passing"

@@ -1,0 +1,179 @@
+"""Commands on the fleet description: check, render, validate, docs.
+
+Each one loads, calls pure functions, and reports; files are written here and nowhere deeper. `-var` and `--var` are the same
+option, spelled as Nomad's own users spell it and as everybody else does.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fleet.documents import fill, tables
+from fleet.errors import Finding, Refused, SpecError
+from fleet.lint import lint
+from fleet.nomad import Nomad
+from fleet.render import SUFFIX, render_jobs
+from fleet.spec import Loaded, load
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_DOCUMENT = Path("docs/operations.md")
+
+_DESCRIPTION: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+    click.option("--spec", "path", type=_FILE, default=Path("jobs/fleet.toml"), show_default=True, help="The fleet description."),
+    click.option("-var-file", "--var-file", "var_files", type=_FILE, multiple=True, help="Overlay file; may be repeated, later wins."),
+    click.option("-var", "--var", "variables", multiple=True, metavar="KEY=VALUE", help="Single value: -var router.port=8001."),
+    click.option("--templates", type=_FOLDER, default=Path("templates"), show_default=True, help="Folder of the job templates."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the options of a command name: a description, what is laid on it, and the templates."""
+
+    path: Path
+    var_files: tuple[Path, ...]
+    variables: tuple[str, ...]
+    templates: Path
+
+    @property
+    def is_changed(self) -> bool:
+        """Something is laid on the file, so what comes out is not what the file alone says."""
+        return bool(self.var_files or self.variables)
+
+    def load(self) -> Loaded:
+        return load(self.path, var_files=self.var_files, variables=self.variables)
+
+
+def _description(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of the description, as its argument `source`."""
+
+    @functools.wraps(command)
+    def packed(*, path: Path, var_files: tuple[Path, ...], variables: tuple[str, ...], templates: Path, **rest: Any) -> None:
+        command(source=Source(path, var_files, variables, templates), **rest)
+
+    decorated: Callable[..., None] = packed
+    for option in reversed(_DESCRIPTION):
+        decorated = option(decorated)
+    return decorated
+
+
+@click.command()
+@_description
+def check(source: Source) -> None:
+    """Judge the fleet description and the jobs it makes.
+
+    Reports every finding at once, each with its file, line and key; exit code 1 if there are any. Needs no server.
+    """
+    loaded = source.load()
+    jobs = render_jobs(loaded, source.templates)
+    if findings := lint(jobs, loaded.spec):
+        raise SpecError(findings)
+    spec = loaded.spec
+    click.echo(f"{source.path}: {len(spec.models)} models, {len(spec.routes)} routes, {len(jobs)} jobs: nothing to object")
+
+
+@click.command()
+@_description
+@click.option("--out", type=_FOLDER, help="Folder to write to.  [default: jobs]")
+@click.option("--stdout", "to_stdout", is_flag=True, help="Print the jobs instead of writing them.")
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+def render(source: Source, out: Path | None, to_stdout: bool, jobs: tuple[str, ...]) -> None:
+    """Make the Nomad jobs from the fleet description.
+
+    JOB is router, autoscaler, redis, datadog-agent or a model's name; without any, all are made. The files in jobs/ are those of
+    production: with an overlay or a single value, say where the result goes (--out or --stdout).
+    """
+    if source.is_changed and out is None and not to_stdout:
+        raise click.UsageError("jobs/ holds what production runs; with -var-file or -var, add --out FOLDER or --stdout")
+    files = _chosen(render_jobs(source.load(), source.templates), jobs)
+    if to_stdout:
+        click.echo("\n".join(files.values()), nl=False)
+    else:
+        _write(files, out or Path("jobs"), complete=not jobs)
+
+
+@click.command()
+@_description
+@click.option("--address", envvar="NOMAD_ADDR", help="Nomad's HTTP API; NOMAD_ADDR does the same.  [default: fleet.nomad]")
+def validate(source: Source, address: str | None) -> None:
+    """Ask a real Nomad whether it would take every job.
+
+    Nothing is deployed. NOMAD_TOKEN and NOMAD_CACERT are used where they are set. Exit code 1 if any job is refused.
+    """
+    loaded = source.load()
+    nomad = _nomad(loaded, address)
+    refused = 0
+    for name, text in render_jobs(loaded, source.templates).items():
+        errors = _errors(nomad, text)
+        refused += bool(errors)
+        click.echo(f"{name}: {'; '.join(errors) or 'valid'}")
+    if refused:
+        raise SpecError((Finding(nomad.address, "", f"refuses {refused} job(s), for the reasons above"),))
+
+
+@click.command()
+@click.option("--check", "only_check", is_flag=True, help="Change nothing; exit code 1 if the tables are stale.")
+@click.pass_context
+def docs(context: click.Context, only_check: bool) -> None:
+    """Make the tables of docs/operations.md anew.
+
+    Settings, metrics and commands are read from the code that defines them.
+    """
+    group = context.find_root().command
+    assert isinstance(group, click.Group)  # noqa: S101  the command line is one
+    text = _DOCUMENT.read_text("utf-8")
+    made = fill(text, tables(group), where=str(_DOCUMENT))
+    if made == text:
+        click.echo(f"{_DOCUMENT}: up to date")
+    elif only_check:
+        raise SpecError((Finding(str(_DOCUMENT), "", "its tables are stale; run `warmfleet docs`"),))
+    else:
+        _DOCUMENT.write_text(made, "utf-8")
+        click.echo(f"{_DOCUMENT}: written")
+
+
+def _chosen(files: Mapping[str, str], jobs: tuple[str, ...]) -> dict[str, str]:
+    unknown = [job for job in jobs if job + SUFFIX not in files]
+    if unknown:
+        there = ", ".join(name.removesuffix(SUFFIX) for name in files)
+        raise click.UsageError(f"no job {', '.join(unknown)}; there are: {there}")
+    return {name: text for name, text in files.items() if not jobs or name.removesuffix(SUFFIX) in jobs}
+
+
+def _write(files: Mapping[str, str], folder: Path, *, complete: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = [name for name, text in files.items() if not (folder / name).exists() or (folder / name).read_text("utf-8") != text]
+    for name in changed:
+        (folder / name).write_text(files[name], "utf-8")
+        click.echo(f"{folder / name}: written")
+    if not changed:
+        click.echo(f"{folder}: {len(files)} jobs, none changed")
+    for old in sorted(folder.glob(f"*{SUFFIX}")) if complete else ():
+        if old.name not in files:
+            click.echo(f"{old}: no longer made from the description; remove it once its job is stopped", err=True)
+
+
+def _nomad(loaded: Loaded, address: str | None) -> Nomad:
+    fleet = loaded.spec.fleet
+    return Nomad(
+        address or fleet.nomad,
+        token=os.environ.get("NOMAD_TOKEN"),
+        namespace=fleet.namespace,
+        region=fleet.region,
+        ca=os.environ.get("NOMAD_CACERT"),
+    )
+
+
+def _errors(nomad: Nomad, text: str) -> tuple[str, ...]:
+    try:
+        return nomad.validate(nomad.parse(text))
+    except Refused as error:
+        return (str(error),)

@@ -1,0 +1,252 @@
+# Made by `warmfleet render` from the fleet description and templates/autoscaler.nomad.hcl.j2.
+# Edit those, not this file; then run `make render`.
+
+job "warmfleet-autoscaler" {
+  region      = "global"
+  namespace   = "default"
+  datacenters = ["dc1"]
+
+  meta = {
+    "warmfleet.fleet"   = "warmfleet"
+    "warmfleet.version" = "0.1.0"
+    "warmfleet.source"  = "12cc43051b99"
+  }
+
+  group "main" {
+    count          = 1
+    shutdown_delay = "2s"
+
+    update {
+      max_parallel     = 1
+      min_healthy_time = "2s"
+      auto_revert      = true
+    }
+
+    restart {
+      attempts = 3
+      interval = "1m"
+      delay    = "2s"
+      mode     = "fail"
+    }
+
+    reschedule {
+      delay          = "5s"
+      delay_function = "exponential"
+      max_delay      = "2m"
+      unlimited      = true
+    }
+
+    network {
+      port "http" {}
+
+    }
+
+    service {
+      name     = "warmfleet-autoscaler"
+      provider = "consul"
+      port     = "http"
+
+      check {
+        type     = "http"
+        path     = "/health"
+        interval = "2s"
+        timeout  = "5s"
+      }
+    }
+
+    task "autoscaler" {
+      driver = "docker"
+
+      config {
+        image        = "warmfleet/warmfleet:0.1.0"
+        network_mode = "host"
+        entrypoint   = []
+        command      = "ddtrace-run"
+        args         = ["python", "-m", "autoscaler"]
+      }
+
+      template {
+        destination     = "local/fleet.json"
+        left_delimiter  = "<<<"
+        right_delimiter = ">>>"
+
+        data = <<FLEET_JSON
+{
+  "autoscaler": {
+    "cooldown_down": "5m",
+    "cooldown_up": "30s",
+    "drain": "2m",
+    "interval": "10s",
+    "window": "60s"
+  },
+  "check": {
+    "interval": "2s"
+  },
+  "datadog": {
+    "env": "production",
+    "site": "datadoghq.com"
+  },
+  "fleet": {
+    "consul": "http://127.0.0.1:8500",
+    "datacenters": [
+      "dc1"
+    ],
+    "name": "warmfleet",
+    "nomad": "http://127.0.0.1:4646"
+  },
+  "model": [
+    {
+      "args": [
+        "--gpu-memory-utilization",
+        "0.90"
+      ],
+      "capacity": {
+        "concurrency": 32,
+        "requests_per_min": 120
+      },
+      "cold_start": "10m",
+      "context": 8192,
+      "cpu": 8000,
+      "engine": "vllm",
+      "gpu": {
+        "count": 1,
+        "device": "nvidia/gpu",
+        "memory": "20 GiB"
+      },
+      "image": "vllm/vllm-openai:v0.30.0",
+      "kill_timeout": "2m",
+      "memory": "32GiB",
+      "name": "small-model",
+      "node_pool": "gpu",
+      "policy": [
+        {
+          "kind": "target",
+          "signal": "concurrency",
+          "target": 0.7,
+          "tolerance": 0.1
+        }
+      ],
+      "replicas": {
+        "max": 8,
+        "min": 2
+      },
+      "slo": {
+        "first_token_timeout": "20s",
+        "idle_timeout": "15s",
+        "ttft": "1s"
+      },
+      "volume": "models",
+      "weights": "small-model"
+    },
+    {
+      "args": [
+        "--gpu-memory-utilization",
+        "0.92"
+      ],
+      "capacity": {
+        "concurrency": 16,
+        "requests_per_min": 60
+      },
+      "cold_start": "15m",
+      "context": 32768,
+      "cpu": 16000,
+      "engine": "vllm",
+      "gpu": {
+        "count": 4,
+        "device": "nvidia/gpu",
+        "memory": "75 GiB"
+      },
+      "image": "vllm/vllm-openai:v0.30.0",
+      "kill_timeout": "5m",
+      "memory": "192GiB",
+      "name": "large-model",
+      "node_pool": "gpu",
+      "policy": [
+        {
+          "kind": "target",
+          "signal": "concurrency",
+          "target": 0.7,
+          "tolerance": 0.1
+        }
+      ],
+      "replicas": {
+        "max": 4,
+        "min": 1
+      },
+      "shm": "16GiB",
+      "slo": {
+        "first_token_timeout": "30s",
+        "idle_timeout": "20s",
+        "ttft": "2s"
+      },
+      "volume": "models",
+      "weights": "large-model"
+    }
+  ],
+  "redis": {
+    "cpu": 500,
+    "image": "valkey/valkey:8.1.4",
+    "memory": "512MiB",
+    "volume": "warmfleet-redis"
+  },
+  "route": [
+    {
+      "chain": [
+        "large-model",
+        "small-model"
+      ],
+      "name": "chat",
+      "selector": 0
+    },
+    {
+      "chain": [
+        "small-model",
+        "large-model"
+      ],
+      "name": "fast",
+      "selector": 1
+    }
+  ],
+  "router": {
+    "count": 2,
+    "cpu": 1000,
+    "memory": "512MiB",
+    "port": 8000
+  },
+  "runtime": {
+    "driver": "docker",
+    "image": "warmfleet/warmfleet:0.1.0",
+    "python": "python"
+  }
+}
+FLEET_JSON
+      }
+
+      env {
+        WARMFLEET_SPEC   = "${NOMAD_TASK_DIR}/fleet.json"
+        WARMFLEET_HOST   = "${NOMAD_IP_http}"
+        WARMFLEET_PORT   = "${NOMAD_PORT_http}"
+        PYTHONUNBUFFERED = "1"
+        DD_AGENT_HOST    = "${attr.unique.network.ip-address}"
+        DD_SERVICE       = "warmfleet-autoscaler"
+        DD_ENV           = "production"
+        DD_VERSION       = "0.1.0"
+      }
+
+      # Its rights in Nomad are those of this identity (NOMAD_TOKEN), in Consul those of the role for Nomad's workloads (CONSUL_TOKEN).
+      identity {
+        env = true
+      }
+
+      consul {}
+
+      kill_signal  = "SIGTERM"
+      kill_timeout = "15s"
+
+      resources {
+        cpu    = 500
+        memory = 512
+      }
+    }
+  }
+}

@@ -1,0 +1,59 @@
+# One line of help per target: `make`. Tools are found on PATH or built once into the user's cache; everything else lives in .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup tools up down status test check format render validate lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## create .venv with everything that requirements.lock names
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+tools: setup ## build Nomad and Consul where they are not installed (about 15 minutes, once)
+	@$(BIN)/python -m fleet.local.build
+
+up: setup ## start the whole system on this machine and chat with it once
+	@$(BIN)/warmfleet up
+
+down: setup ## stop it and remove what it kept
+	@$(BIN)/warmfleet down
+
+status: setup ## what is up, and where
+	@$(BIN)/warmfleet status
+
+test: setup tools ## all tests, against real Nomad, Consul, Redis and engines
+	$(BIN)/pytest
+
+check: setup ## linters, types, layers, the fleet description, generated documentation
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/warmfleet check
+	$(BIN)/warmfleet docs --check
+
+format: setup ## let ruff format everything
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+render: setup ## write jobs/*.nomad.hcl from jobs/fleet.toml
+	@$(BIN)/warmfleet render
+
+validate: setup ## ask Nomad whether it would take the rendered jobs
+	@$(BIN)/warmfleet validate
+
+lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --no-emit-index-url -o requirements.lock
+
+clean: ## remove .venv and caches in the checkout; a running system must be down first
+	@test ! -e .warmfleet || { echo "the system is up: run make down first" >&2; exit 1; }
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

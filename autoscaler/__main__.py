@@ -21,7 +21,7 @@ from autoscaler.app import create_app
 from autoscaler.jobs import NomadJobs
 from autoscaler.journal import Journal
 from autoscaler.loop import Loop, Ports
-from autoscaler.scrape import Scraper
+from autoscaler.scrape import Scraper, open_session
 from autoscaler.states import ConsulStates
 from fleet.consul import Consul
 from fleet.errors import WarmfleetError
@@ -43,7 +43,7 @@ async def run(spec: Spec, environment: Mapping[str, str]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     consul = Consul(spec.fleet.consul, environment.get("CONSUL_HTTP_TOKEN"))
     try:
-        async with aiohttp.ClientSession(trust_env=False) as session:
+        async with open_session() as session:
             loop = Loop(spec, _ports(spec, consul, session, environment), Recorder())
             await _serve(loop, stop, environment)
     finally:

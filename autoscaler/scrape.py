@@ -33,6 +33,11 @@ class Metrics(Protocol):
         """One answer per target, in order. Raises nothing."""
 
 
+def open_session() -> aiohttp.ClientSession:
+    """A session with as many connections as there are targets: silent ones must not keep the others waiting."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), trust_env=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Scraper:
     """One HTTP session of one event loop, which the caller closes. `timeout_s` bounds each target, and so all of them."""

@@ -1,0 +1,48 @@
+"""The status pages, over HTTP."""
+
+from __future__ import annotations
+
+from autoscaler.app import create_app
+from autoscaler.board import Board, Status
+from autoscaler.signals import Known, Unknown
+from fleet.metrics import DECISIONS
+from fleet.recorder import Recorder
+from tests.autoscaler.build import NOW, fleet
+
+
+async def get(board: Board, path: str, *, now: float = NOW) -> tuple[int, str]:
+    """One GET by the ASGI protocol itself: no client library and no socket is needed."""
+    recorder = Recorder()
+    recorder.count(DECISIONS, "small-model", "none")
+    app = create_app(board, recorder, clock=lambda: now, late_after_s=60)
+    sent: list[dict] = []  # type: ignore[type-arg]
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict) -> None:  # type: ignore[type-arg]
+        sent.append(message)
+
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": path, "raw_path": path.encode()}
+    await app({**scope, "query_string": b"", "headers": [], "scheme": "http"}, receive, send)  # type: ignore[arg-type]
+    return sent[0]["status"], b"".join(m.get("body", b"") for m in sent[1:]).decode()
+
+
+async def test_health_follows_the_passes() -> None:
+    assert (await get(Board(), "/health"))[0] == 503
+    assert (await get(Board(passed_at=NOW - 30), "/health"))[0] == 200
+    status, body = await get(Board(passed_at=NOW - 61), "/health")
+    assert (status, '"late"' in body) == (503, True)
+
+
+async def test_status_shows_the_sentence_the_capacity_and_the_signals() -> None:
+    signals = {"concurrency": Known(2.8, 1.0), "requests_per_min": Unknown("no router is registered in Consul")}
+    board = Board({"small-model": Status("small-model", NOW, "small-model 1 -> 2: because", 2, "up", "1 -> 2", fleet(1), signals)}, NOW)
+    status, body = await get(board, "/status")
+    assert status == 200
+    for part in ("small-model 1 -> 2: because", '"ready":1', '"value":2.8', '"unknown":"no router is registered in Consul"'):
+        assert part in body
+
+
+async def test_metrics_are_prometheus_text() -> None:
+    assert 'warmfleet_autoscaler_decisions_total{model="small-model",direction="none"} 1' in (await get(Board(), "/metrics"))[1]

@@ -1,0 +1,269 @@
+"""The loop with the world in memory: what it orders, publishes and says, and what it does when a part of the world is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from io import StringIO
+
+import pytest
+
+from autoscaler.board import Status
+from autoscaler.history import Failed, Scrape
+from autoscaler.jobs import JobView, Order
+from autoscaler.journal import Journal
+from autoscaler.loop import Loop, Ports
+from autoscaler.scrape import Target
+from autoscaler.text import ENGINE_LOAD, FLYING
+from fleet.consul import Instance, Seen
+from fleet.errors import Blocked, Conflict, ControlPlaneError, Refused, Unreachable
+from fleet.model import Spec
+from fleet.nomad import Allocation
+from fleet.recorder import Recorder, prometheus_text
+from fleet.state import ModelState
+from tests.autoscaler.build import NOW, allocation, instance, settings
+
+ROUTER = Instance("r", "127.0.0.1", 8000, (), {}, passing=True)
+
+
+@dataclass
+class World:
+    """Nomad, Consul, routers and engines, as simple as the ports let them be. What is set to an error is raised."""
+
+    count: int = 1
+    flying: float = 0.0
+    engine_load: float = 0.0
+    now: float = NOW
+    obstacle: str = ""
+    last_scaled_at: float = 0.0
+    stored: dict[str, ModelState] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    published: list[ModelState] = field(default_factory=list)
+    said: list[Status] = field(default_factory=list)
+    consul_error: ControlPlaneError | None = None
+    nomad_errors: dict[str, ControlPlaneError] = field(default_factory=dict)
+    order_error: ControlPlaneError | None = None
+    publish_error: ControlPlaneError | None = None
+    routers_answer: bool = True
+
+    def placed(self) -> tuple[Allocation, ...]:
+        return tuple(allocation(i) for i in range(self.count))
+
+    async def instances(self, service: str) -> Seen[tuple[Instance, ...]]:
+        if self.consul_error:
+            raise self.consul_error
+        return Seen((ROUTER,) if service.endswith("router") else tuple(instance(i) for i in range(self.count)), 1)
+
+    async def scrape(self, targets: Sequence[Target]) -> tuple[Scrape | Failed, ...]:
+        return tuple(map(self._answer, targets))
+
+    def _answer(self, target: Target) -> Scrape | Failed:
+        if target.name.startswith("replica"):
+            return Scrape(target.name, self.now, {(ENGINE_LOAD, "small-model"): self.engine_load})
+        if not self.routers_answer:
+            return Failed(target.name, "did not answer within 2 s")
+        return Scrape(target.name, self.now, {(FLYING, "small-model"): self.flying})
+
+    async def read(self, name: str) -> JobView:
+        if name in self.nomad_errors:
+            raise self.nomad_errors[name]
+        return JobView(self.count, 7, self.placed(), last_scaled_at=self.last_scaled_at, obstacle=self.obstacle)
+
+    async def order(self, order: Order) -> None:
+        if self.order_error:
+            raise self.order_error
+        self.orders.append(order)
+        self.count, self.last_scaled_at = order.count, self.now
+
+    async def publish(self, state: ModelState) -> None:
+        if self.publish_error:
+            raise self.publish_error
+        self.published.append(state)
+        self.stored[state.model] = state
+
+
+@dataclass
+class States:
+    world: World
+
+    async def read(self, model: str) -> ModelState | None:
+        return self.world.stored.get(model)
+
+    async def publish(self, state: ModelState) -> None:
+        await self.world.publish(state)
+
+
+def spec(*names: str, **autoscaler: object) -> Spec:
+    rules = settings(**autoscaler)  # type: ignore[arg-type]
+    models = tuple(replace(rules.model, name=name) for name in names or ("small-model",))
+    return Spec(models=models, autoscaler=rules.autoscaler)
+
+
+def loop_in(world: World, fleet: Spec | None = None, say: Callable[[Status], None] | None = None) -> Loop:
+    ports = Ports(catalogue=world, metrics=world, jobs=world, states=States(world), clock=lambda: world.now, say=say or world.said.append)
+    return Loop(fleet or spec(), ports, Recorder())
+
+
+async def passes(loop: Loop, world: World, number: int) -> Status:
+    for _ in range(number):
+        world.now += 10
+        await loop.one_pass()
+    return world.said[-1]
+
+
+async def test_scales_up_with_the_sentence_and_the_numbers_in_nomads_event() -> None:
+    world = World(flying=2.8)
+    status = await passes(loop_in(world), world, 1)
+    order = world.orders[0]
+    assert (order.job_id, order.count, order.modify_index) == ("warmfleet-small-model", 2, 7)
+    assert order.sentence == status.sentence == world.published[0].reason
+    assert order.inputs["signals"]["concurrency"]["value"] == 2.8  # type: ignore[index]
+    json.dumps(order.inputs)
+    assert status.done == "1 -> 2"
+
+
+async def test_orders_once_and_not_again_while_the_new_replicas_load() -> None:
+    world = World(flying=2.8)
+    await passes(loop_in(world), world, 8)
+    assert [order.count for order in world.orders] == [2]
+
+
+async def test_scale_in_tells_the_routers_before_nomad_and_cleans_up_after() -> None:
+    world = World(count=2, flying=0.0)
+    loop = loop_in(world)
+    await passes(loop, world, 6)  # the window fills
+    assert next(state.draining for state in world.published if state.draining) == ("alloc-1",)
+    assert world.orders == []
+    await passes(loop, world, 2)
+    assert [order.count for order in world.orders] == [1]
+    await passes(loop, world, 1)
+    assert world.published[-1].draining == ()
+
+
+async def test_a_busy_victim_is_waited_for() -> None:
+    world = World(count=2, flying=0.0)
+    loop = loop_in(world)
+    await passes(loop, world, 6)
+    world.engine_load = 0.9
+    status = await passes(loop, world, 4)
+    assert world.orders == []
+    assert "requests left" in status.sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (Blocked("job scaling blocked due to active deployment"), "waits: a deployment has begun"),
+        (Conflict("job modify index"), "somebody else changed the job"),
+        (Refused("Nomad: permission denied (HTTP 403)"), "permission denied"),
+    ],
+)
+async def test_what_nomad_refuses_is_said_and_ordered_in_the_next_pass(error: ControlPlaneError, says: str) -> None:
+    world = World(flying=2.8, order_error=error)
+    loop = loop_in(world)
+    assert says in (await passes(loop, world, 1)).sentence
+    world.order_error = None
+    await passes(loop, world, 1)
+    assert [order.count for order in world.orders] == [2]
+
+
+async def test_without_consul_every_model_is_held_and_says_so() -> None:
+    world = World(flying=9, consul_error=Unreachable("Consul does not answer: refused"))
+    status = await passes(loop_in(world), world, 1)
+    assert status.sentence == "small-model is held: Consul does not answer: refused"
+    assert (world.orders, world.published) == ([], [])
+
+
+async def test_trouble_with_one_model_leaves_the_others_alone() -> None:
+    world = World(nomad_errors={"warmfleet-large-model": Unreachable("Nomad at x does not answer: ReadTimeout")}, flying=2.8)
+    await passes(loop_in(world, spec("large-model", "small-model")), world, 1)
+    assert [order.job_id for order in world.orders] == ["warmfleet-small-model"]
+    assert world.said[0].sentence == "large-model is held: Nomad at x does not answer: ReadTimeout"
+
+
+async def test_a_job_that_is_missing_is_held_with_what_to_do() -> None:
+    world = World(count=0, obstacle="job warmfleet-small-model is not registered in Nomad: deploy the fleet")
+    status = await passes(loop_in(world), world, 1)
+    assert world.orders == []
+    assert "waits: job warmfleet-small-model is not registered in Nomad: deploy the fleet" in status.sentence
+
+
+async def test_silent_routers_hold_the_count() -> None:
+    world = World(count=3, routers_answer=False)
+    status = await passes(loop_in(world), world, 20)
+    assert world.orders == []
+    assert "router 127.0.0.1:8000 did not answer within 2 s" in status.sentence
+
+
+async def test_victims_that_could_not_be_published_are_not_draining() -> None:
+    world = World(count=2)
+    loop = loop_in(world)
+    await passes(loop, world, 4)
+    world.publish_error = Unreachable("Consul does not answer")
+    await passes(loop, world, 8)
+    world.publish_error = None
+    await passes(loop, world, 1)
+    assert world.published[-1].draining == ("alloc-1",)
+    assert world.orders == []
+
+
+async def test_shadow_mode_orders_nothing_and_publishes_nothing() -> None:
+    world = World(flying=9)
+    status = await passes(loop_in(world, spec(shadow=True)), world, 3)
+    assert (world.orders, world.published) == ([], [])
+    assert "1 -> 7" in status.sentence
+
+
+async def test_a_successor_goes_on_with_cold_starts_and_drain() -> None:
+    world = World(count=2)
+    await passes(loop_in(world), world, 6)
+    world.stored["small-model"] = replace(world.stored["small-model"], cold_starts_s=(33.0,))
+    successor = loop_in(world)
+    await passes(successor, world, 1)
+    assert world.published[-1].cold_start_p50_s == 33.0
+
+
+async def test_an_unchanged_state_is_published_every_ten_seconds_only() -> None:
+    world = World()
+    loop = loop_in(world)
+    await passes(loop, world, 6)
+    before = len(world.published)
+    for _ in range(20):
+        world.now += 1
+        await loop.one_pass()
+    assert len(world.published) - before == 2
+
+
+async def test_metrics_count_decisions_and_show_capacity() -> None:
+    world = World(flying=2.8)
+    loop = loop_in(world)
+    await passes(loop, world, 1)
+    text = prometheus_text(loop.recorder)
+    assert 'warmfleet_autoscaler_decisions_total{model="small-model",direction="up"} 1' in text
+    assert 'warmfleet_autoscaler_replicas{model="small-model",state="ready"} 1' in text
+
+
+async def test_the_log_has_a_line_for_news_and_one_now_and_then() -> None:
+    world, out = World(flying=0.5), StringIO()
+    loop = loop_in(world, say=Journal(out, every=5).say)
+    for _ in range(11):
+        world.now += 10
+        await loop.one_pass()
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert len(lines) == 3
+    assert lines[0]["sentence"].startswith("small-model stays at 1: concurrency 0.5")
+    assert lines[0]["capacity"]["ready"] == 1
+
+
+async def test_a_stop_ends_the_loop_after_the_pass() -> None:
+    world, stop = World(), asyncio.Event()
+
+    def say(status: Status) -> None:
+        stop.set()
+        world.said.append(status)
+
+    async with asyncio.timeout(10):
+        await loop_in(world, say=say).run(stop)
+    assert len(world.said) == 1

@@ -248,15 +248,23 @@ def _epoch(time: str | None) -> float:
 
 
 def _failure(states: Mapping[str, Any]) -> str:
-    failed = [
-        f"{task}: {event['DisplayMessage']}"
-        for task, state in states.items()
-        for event in state["Events"] or ()
-        if event.get("FailsTask")
-        or event["Type"] in ("Driver Failure", "Failed Validation", "Setup Failure", "Not Restarting")
+    """The last cause, and after it what Nomad made of it: "main: Exit Code: 3; Policy allows no restarts"."""
+    failures = [failure for task, state in states.items() if (failure := _task_failure(task, state))]
+    return failures[-1] if failures else ""
+
+
+def _task_failure(task: str, state: Mapping[str, Any]) -> str:
+    events = state["Events"] or ()
+    causes = [
+        event["DisplayMessage"]
+        for event in events
+        if event["Type"] in ("Driver Failure", "Failed Validation", "Setup Failure")
         or (event["Type"] == "Terminated" and (state["Failed"] or state["Restarts"]))
+        or (event.get("FailsTask") and event["Type"] != "Not Restarting")
     ]
-    return failed[-1] if failed else ""
+    verdicts = [event["DisplayMessage"] for event in events if event["Type"] == "Not Restarting"]
+    said = "; ".join(causes[-1:] + verdicts[-1:])
+    return f"{task}: {said}" if said else ""
 
 
 def _unplaced(group: str, metric: Mapping[str, Any]) -> Unplaced:

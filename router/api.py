@@ -1,0 +1,94 @@
+"""Everything that is not relayed: the catalogue, health, metrics, sessions, and errors in OpenAI's shape for all of it.
+
+An ordinary FastAPI app on the port of the relay paths. It knows the data plane and nothing of sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from fleet.recorder import prometheus_text
+from router import conversations, errors
+from router.errors import RouterError, UnknownModel
+from router.health import health
+from router.plane import DataPlane
+
+_NOT_OURS: dict[int, tuple[str, str]] = {
+    404: ("not_found", "There is nothing here; GET /docs lists what is."),
+    405: ("method_not_allowed", "This path takes another method; GET /docs lists which."),
+    413: ("request_too_large", "The request body is too large; send less."),
+}
+
+
+def install(app: FastAPI, plane: DataPlane, fleet: str, redis_away_since: Callable[[], float | None]) -> None:
+    """Adds routes and error answers. `redis_away_since`: monotonic seconds, None while it answers."""
+    app.include_router(conversations.routes(plane))
+    _add_catalogue(app, plane, fleet)
+    _add_state(app, plane, redis_away_since)
+    app.add_exception_handler(RouterError, _router_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _our_fault)
+
+
+def _add_catalogue(app: FastAPI, plane: DataPlane, fleet: str) -> None:
+    def entry(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": 0, "owned_by": fleet}
+
+    @app.get("/v1/models", tags=["models"])
+    async def models() -> dict[str, Any]:
+        """What may stand in `model`: models and, as aliases, routes. Configuration, not what is up."""
+        return {"object": "list", "data": [entry(name) for name in plane.catalogue.names()]}
+
+    @app.get("/v1/models/{name}", tags=["models"])
+    async def model(name: str) -> dict[str, Any]:
+        if name not in plane.catalogue.names():
+            raise UnknownModel(name)
+        return entry(name)
+
+
+def _add_state(app: FastAPI, plane: DataPlane, redis_away_since: Callable[[], float | None]) -> None:
+    @app.get("/health", tags=["state"])
+    async def state() -> Response:
+        """200 once Consul has been seen, 503 before."""
+        seen = health(plane, redis_away_since())
+        return _json(503 if seen.status == "starting" else 200, msgspec.json.encode(seen))
+
+    @app.get("/metrics", tags=["state"])
+    async def metrics() -> Response:
+        return Response(prometheus_text(plane.recorder), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _router_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RouterError)  # noqa: S101 - registered for this type
+    fields = {name.decode(): value.decode() for name, value in errors.extra_headers(error)}
+    return _json(errors.to_http(error).status, errors.encode(error), fields)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    first = error.errors()[0]
+    param = ".".join(str(part) for part in first["loc"] if part != "body") or None
+    message = f"The request is wrong at {param or 'its body'}: {first['msg']}."
+    return _json(400, errors.body(message, "invalid_request_error", "invalid_request", param))
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    code, message = _NOT_OURS.get(error.status_code, ("http_error", str(error.detail)))
+    return _json(error.status_code, errors.body(message, "invalid_request_error", code), dict(error.headers or {}))
+
+
+async def _our_fault(_request: Request, _error: Exception) -> Response:
+    """Starlette raises the error on after this answer, so that it is logged with its traceback."""
+    return _json(500, errors.body("The router failed; its log says why.", "server_error", "internal_error"))
+
+
+def _json(status: int, body: bytes, fields: dict[str, str] | None = None) -> Response:
+    return Response(body, status_code=status, headers=fields, media_type="application/json")

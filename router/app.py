@@ -1,0 +1,145 @@
+"""Composition: makes the parts of one router from a fleet's description and wires them together.
+
+The only module that knows all of them. What runs beside the requests (watches, sweep, session writer, DogStatsD) is started and
+stopped by the app's lifespan; if one of them dies, the router stops, because a router that no longer watches is worse than none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from fleet import statsd
+from fleet.consul import Consul
+from fleet.model import Spec
+from fleet.names import Names
+from fleet.recorder import Recorder
+from router import api, watch
+from router.catalogue import Catalogue
+from router.clocks import SWEEP_S
+from router.limit import BodyLimit
+from router.plane import DataPlane
+from router.protocol import RouterProtocol, bound
+from router.redis import RedisSessions
+from router.snapshot import Snapshot
+from router.tally import Tally
+
+log = logging.getLogger(__name__)
+
+FLUSH_S = 2.0
+_SLOW_SWEEP = 4  # idle connections and sessions are looked at in every fourth sweep
+_LAST_WRITES_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """One router, not yet running: `app` under a server whose HTTP protocol is `protocol`."""
+
+    spec: Spec
+    plane: DataPlane
+    store: RedisSessions
+    protocol: type[RouterProtocol]
+    app: FastAPI
+
+
+def wire(spec: Spec, *, consul_token: str | None = None) -> Wired:
+    plane, store = _plane(spec)
+    protocol = bound(plane)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        consul = Consul(spec.fleet.consul, consul_token)
+        tasks = [_start(part) for part in _parts(spec, consul, plane, store, protocol)]
+        try:
+            yield
+        finally:
+            await _stop(plane, protocol)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await store.close()
+            await consul.close()
+
+    app = FastAPI(title="Warmfleet router", lifespan=lifespan)
+    app.add_middleware(BodyLimit, limit_bytes=spec.router.max_body_bytes)
+    api.install(app, plane, spec.fleet.name, lambda: store.away_since)
+    return Wired(spec, plane, store, protocol, app)
+
+
+def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
+    catalogue, recorder = Catalogue(spec), Recorder()
+    store = RedisSessions(spec.fleet.redis, spec.router.session_ttl_s, time.monotonic)
+    tally = Tally(recorder, catalogue.models)
+    return DataPlane(catalogue, spec.router, recorder, tally, store, time.monotonic, time.time), store
+
+
+def _parts(
+    spec: Spec, consul: Consul, plane: DataPlane, store: RedisSessions, protocol: type[RouterProtocol]
+) -> list[Coroutine[Any, Any, None]]:
+    """What runs beside the requests."""
+    names = Names(spec.fleet.name)
+    parts = [
+        watch.follow_endpoints(consul, names, plane),
+        watch.follow_states(consul, names, plane),
+        sweep_forever(plane, protocol),
+        store.write_forever(),
+    ]
+    if not spec.fleet.redis:
+        parts.append(watch.follow_redis(consul, names, store.use))
+    if (client := statsd.from_environment()) is not None:
+        parts.append(_flush_forever(statsd.Flusher(client, plane.recorder)))
+    return parts
+
+
+def _start(part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(part)
+    task.add_done_callback(_must_not_end)
+    return task
+
+
+def _must_not_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.critical("a part of the router died, so it stops: %s", task, exc_info=task.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def sweep_forever(plane: DataPlane, protocol: type[RouterProtocol]) -> None:
+    """All clocks, without a timer per request."""
+    rounds = 0
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        now = plane.clock()
+        for relay in tuple(plane.active):
+            relay.sweep(now)
+        rounds += 1
+        if rounds % _SLOW_SWEEP == 0:
+            for line in tuple(protocol.lines_open):
+                line.sweep(now)
+            for replica in plane.replicas():
+                replica.pool.retire()
+            plane.sessions.expire(now)
+
+
+async def _flush_forever(flusher: statsd.Flusher) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_S)
+        flusher.flush()
+
+
+async def _stop(plane: DataPlane, protocol: type[RouterProtocol]) -> None:
+    """Ends what the server's own patience (router.drain) has not seen the end of, and lets the last bytes out."""
+    for relay in tuple(plane.active):
+        relay.stop()
+    deadline = plane.clock() + _LAST_WRITES_S
+    while protocol.lines_open and plane.clock() < deadline:  # noqa: ASYNC110 - once in a life, and it must not cost the others
+        await asyncio.sleep(0.01)
+    plane.apply(Snapshot())

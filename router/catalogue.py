@@ -1,0 +1,107 @@
+"""What the fleet's description says about models and routes, and the chain of models that a request gets.
+
+Law: the catalogue is configuration, never what is up: a model that is cold is known. A session's route decides; a model named in
+the body goes first for that request, unless it is the route's own first one (SDKs must name something). A session that was
+swapped keeps its model at the head of the chain. Pure; the few plans that exist are made once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fleet.model import Model, Route, Slo, Spec
+from router.errors import BadSession, UnknownModel
+from router.requests import AUTO
+from router.sessions import Session
+
+NO_ROUTE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The models to try, in order. `route` and `selector` are for x-route and metrics.
+
+    `wanted` is the model that the demand is for: the override, or the route's first one even while a session is swapped away from it.
+    `swaps`: a session remembers it when another model than `wanted` serves; an override is never remembered.
+    """
+
+    chain: tuple[str, ...]
+    wanted: str
+    route: str
+    selector: int | None
+    swaps: bool
+    trace: bytes = field(init=False)
+    """Beginning of the x-route header."""
+
+    def __post_init__(self) -> None:
+        digit = "-" if self.selector is None else str(self.selector)
+        object.__setattr__(self, "trace", f"selector={digit}; route={self.route}".encode())
+
+
+class Catalogue:
+    """Models and routes of one fleet."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.models: dict[str, Model] = {model.name: model for model in spec.models}
+        self.routes: dict[int, Route] = {route.selector: route for route in sorted(spec.routes, key=lambda r: r.selector)}
+        self._by_name: dict[str, Route] = {route.name: route for route in self.routes.values()}
+        self._plans: dict[tuple[str, int | None, str], Plan] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """What a caller may put in `model`, without "auto": models, then routes."""
+        return (*self.models, *(name for name in self._by_name if name not in self.models))
+
+    def slo(self, model: str) -> Slo:
+        known = self.models.get(model)
+        return known.slo if known else Slo()
+
+    def check(self, name: str) -> None:
+        """Raises: UnknownModel"""
+        if name not in self.models and name not in self._by_name and not (name == AUTO and self.routes):
+            raise UnknownModel(name)
+
+    def plan(self, name: str, session: Session | None) -> Plan:
+        """The chain for a body's model, within a session or without. Raises: UnknownModel"""
+        key = (name, session.selector, session.model) if session else (name, None, "")
+        plan = self._plans.get(key)
+        if plan is None:
+            self.check(name)
+            plan = self._in_session(name, session) if session else self._alone(name)
+            if not session or session.model in self.models or not session.model:  # what Redis says must not fill this table
+                self._plans[key] = plan
+        return plan
+
+    def selector_for(self, name: str) -> int:
+        """The route of a new session whose first request names `name`: 0 where the fleet has no routes. Raises: UnknownModel"""
+        self.check(name)
+        route = self._route_for(name) or next(iter(self.routes.values()), None)
+        return route.selector if route else 0
+
+    def check_selector(self, selector: int) -> None:
+        """Raises: BadSession: no route has it."""
+        if selector not in self.routes:
+            known = ", ".join(map(str, self.routes)) or "none"
+            raise BadSession(f"No route has selector {selector}; the fleet's description has: {known}.", param="selector")
+
+    def _route_for(self, name: str) -> Route | None:
+        """The route that a name means without a session: itself, the first that starts with the model, or for "auto" the lowest."""
+        if name in self.models:
+            return next((route for route in self.routes.values() if route.chain[0] == name), None)
+        return self._by_name.get(name) or next(iter(self.routes.values()), None)
+
+    def _alone(self, name: str) -> Plan:
+        route = self._route_for(name)
+        if route is None:
+            return Plan((name,), name, NO_ROUTE, None, swaps=False)
+        return Plan(route.chain, route.chain[0], route.name, route.selector, swaps=False)
+
+    def _in_session(self, name: str, session: Session) -> Plan:
+        route = self.routes.get(session.selector)
+        chain = route.chain if route else ()
+        if name not in self.models:
+            chain = chain or self._alone(name).chain
+        preferred = chain[0] if chain else name
+        override = name if name in self.models and name != preferred else ""
+        swapped = session.model if session.model in self.models else ""
+        whole = tuple(dict.fromkeys(model for model in (override, swapped, *chain, preferred) if model))
+        return Plan(whole, override or preferred, route.name if route else NO_ROUTE, session.selector, swaps=not override)

@@ -1,0 +1,82 @@
+"""A relayed request whose answer is collected instead of sent on: for our own endpoints that ask a model.
+
+The same selection, failover and counts as for a caller's connection; only the sink is another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import httptools
+
+from router.errors import UpstreamFailed
+from router.headers import Fields, RequestHead
+from router.plane import DataPlane
+from router.relay import Relay
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`model` is the one that served, None where none did."""
+
+    status: int
+    fields: Fields
+    body: bytes
+    model: str | None
+
+
+Asking: TypeAlias = Coroutine[Any, Any, Answer]
+
+
+async def ask(plane: DataPlane, path: bytes, body: bytes, session: str | None) -> Answer:
+    """Relays a request that does not stream. Cancelling it closes the engine's connection.
+
+    Raises:
+        UpstreamFailed: the engine broke in the middle of an answer too large to hold.
+    """
+    head = RequestHead(b"content-type: application/json\r\n", len(body), session.encode() if session else None, None, False, False)
+    sink = _Collected()
+    relay = Relay(plane, sink, path, head, body)
+    relay.begin()
+    try:
+        await sink.done
+    finally:
+        relay.caller_left()
+    return sink.answer(relay.model)
+
+
+class _Collected:
+    """A sink, and a reader of what it is given."""
+
+    def __init__(self) -> None:
+        self.keep_alive = True
+        self.chunks = True
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._parser: Any = httptools.HttpResponseParser(self)
+
+    def write(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def finished(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def cut(self) -> None:
+        if not self.done.done():
+            self.done.set_exception(UpstreamFailed("The engine's connection broke in the middle of its answer."))
+
+    def answer(self, model: str | None) -> Answer:
+        return Answer(self._parser.get_status_code(), tuple(self._fields), b"".join(self._body), model)
+
+    # httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name.lower(), value))
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)

@@ -1,0 +1,175 @@
+"""The session API: start a session, and say something in it without building a chat request.
+
+    POST /initiate_call      {session_id?, selector?, model?}      -> {session_id, selector, route, model}
+    POST /chat_completions   {session_id, message, model?}         -> {session_id, response, model, selector}
+
+A message is one turn of its own: what was said before is not kept here, only where the session is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from router import collected, requests, selector
+from router.catalogue import Plan
+from router.collected import Answer
+from router.errors import UnknownSession, UpstreamFailed
+from router.plane import DataPlane
+from router.sessions import Session
+
+_PASSED = (b"content-type", b"retry-after", b"x-should-retry", b"x-warm-eta", b"x-request-id", b"x-route", b"x-session-id")
+
+
+class InitiateCall(BaseModel):
+    """Without a selector: the route of the id (one of ours), or of the model, or the one with the lowest selector."""
+
+    session_id: str | None = None
+    selector: Annotated[int, Field(ge=0, le=15)] | None = None
+    model: str | None = None
+
+
+class Call(BaseModel):
+    session_id: str
+    selector: int
+    route: str
+    model: str
+
+
+class ChatMessage(BaseModel):
+    session_id: str
+    message: str
+    model: str | None = None
+
+
+class ChatAnswer(BaseModel):
+    session_id: str
+    response: str
+    model: str
+    selector: int
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+
+
+def routes(plane: DataPlane) -> APIRouter:
+    api = APIRouter(tags=["sessions"])
+
+    @api.post("/initiate_call")
+    async def initiate_call(wanted: InitiateCall) -> Call:
+        session_id, session = await initiate(plane, wanted)
+        plan = _plan(plane, wanted.model, session)
+        return Call(session_id=session_id, selector=session.selector, route=plan.route, model=plan.chain[0])
+
+    @api.post("/chat_completions", response_model=ChatAnswer)
+    async def chat_completions(said: ChatMessage, request: Request) -> ChatAnswer | Response:
+        session = await _known(plane, said.session_id)
+        answer = await _while_connected(_ask(plane, said), request)
+        if answer.status != 200:
+            return _as_it_is(answer)
+        return ChatAnswer(session_id=said.session_id, response=_text(answer), model=answer.model or "", selector=session.selector)
+
+    return api
+
+
+async def initiate(plane: DataPlane, wanted: InitiateCall) -> tuple[str, Session]:
+    """Starts a session, or finds the one that already has this id if nothing else is asked for.
+
+    Raises:
+        BadSession: the id is malformed, or no route has the selector.
+        UnknownModel: the model is not in the catalogue.
+    """
+    session_id = selector.parse(wanted.session_id.encode()) if wanted.session_id is not None else None
+    if session_id is not None and wanted.selector is None and wanted.model is None:
+        known = plane.known(session_id) or await plane.look_up(session_id)
+        if known is not None:
+            return session_id, known
+    number = _selector(plane, wanted)
+    model = _swapped(plane, wanted.model, number)
+    if session_id is None:
+        return plane.start_new(number, model)
+    plane.check_id(session_id, number)
+    session = Session(number, model)
+    plane.start(session_id, session)
+    return session_id, session
+
+
+def _selector(plane: DataPlane, wanted: InitiateCall) -> int:
+    if wanted.selector is not None:
+        plane.catalogue.check_selector(wanted.selector)
+        return wanted.selector
+    if wanted.session_id is not None and (own := selector.selector_of(wanted.session_id)) in plane.catalogue.routes and own is not None:
+        return own
+    return plane.catalogue.selector_for(wanted.model or requests.AUTO)
+
+
+def _swapped(plane: DataPlane, model: str | None, number: int) -> str:
+    """A model asked for at the start that is not the route's first one is a swap from the start."""
+    if model is None:
+        return ""
+    plane.catalogue.check(model)
+    route = plane.catalogue.routes.get(number)
+    return model if model in plane.catalogue.models and (route is None or route.chain[0] != model) else ""
+
+
+def _plan(plane: DataPlane, model: str | None, session: Session) -> Plan:
+    return plane.catalogue.plan(model or requests.AUTO, session)
+
+
+async def _known(plane: DataPlane, session_id: str) -> Session:
+    """Raises: UnknownSession, BadSession"""
+    parsed = selector.parse(session_id.encode())
+    session = plane.known(parsed) or await plane.look_up(parsed)
+    if session is None:
+        raise UnknownSession("No session has this id; start one with POST /initiate_call.", param="session_id")
+    return session
+
+
+async def _ask(plane: DataPlane, said: ChatMessage) -> Answer:
+    body = {"model": said.model or requests.AUTO, "messages": [{"role": "user", "content": said.message}]}
+    return await collected.ask(plane, b"/v1/chat/completions", msgspec.json.encode(body), said.session_id)
+
+
+async def _while_connected(answer: collected.Asking, request: Request) -> Answer:
+    """Awaits an answer; gives it up, and with it the engine's connection, as soon as the caller has left."""
+    asking = asyncio.ensure_future(answer)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not asking.done():
+            raise UpstreamFailed("The caller has left.")
+        return await asking
+    finally:
+        asking.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _text(answer: Answer) -> str:
+    """Raises: UpstreamFailed: the engine's answer has no message."""
+    try:
+        return msgspec.json.decode(answer.body, type=_Completion).choices[0].message.content or ""
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise UpstreamFailed("The engine answered without a message.") from error
+
+
+def _as_it_is(answer: Answer) -> Response:
+    fields = {name.decode(): value.decode("latin-1") for name, value in answer.fields if name in _PASSED}
+    return Response(answer.body, status_code=answer.status, headers=fields)

@@ -1,0 +1,164 @@
+"""Errors of the router, by whose fault they are, and the one table that turns them into HTTP.
+
+    RouterError
+    ├── CallerError
+    │   ├── BadRequest          the body is not what the API takes
+    │   ├── BadSession          the session id or selector is malformed
+    │   ├── UnknownModel        not in the catalogue; a model that is only cold is never this
+    │   ├── UnknownSession      the seed API wants a session that was started
+    │   ├── BodyTooLarge
+    │   └── TooSlow             the request did not arrive in time
+    ├── UpstreamError
+    │   ├── UpstreamFailed      every replica that was tried broke
+    │   ├── UpstreamSilent      a clock ran out
+    │   └── StreamTruncated     broke after content: an error event, never a status
+    ├── CapacityError
+    │   ├── NotWarm             known, but no replica is warm
+    │   └── Busy                every replica that was tried is at its limit
+    ├── Stopping                ours: this router is being stopped
+    └── StoreAway               the session store's; no caller ever sees it
+
+Every answer has OpenAI's shape, so that callers' SDKs raise their own exceptions. No I/O.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import msgspec
+
+_RETRY_S = 5
+_LONGEST_RETRY_S = 120  # openai-python gives up at once on a longer retry-after
+
+
+class RouterError(Exception):
+    """`str()` is the message to the caller; `param` names the field of the request that is wrong."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class CallerError(RouterError):
+    pass
+
+
+class BadRequest(CallerError):
+    pass
+
+
+class BadSession(CallerError):
+    pass
+
+
+class UnknownModel(CallerError):
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model {model[:100]!r} does not exist here; GET /v1/models lists what does.", param="model")
+
+
+class UnknownSession(CallerError):
+    pass
+
+
+class BodyTooLarge(CallerError):
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The request body is larger than {limit_bytes} bytes; send less, or raise router.max_body.")
+
+
+class TooSlow(CallerError):
+    pass
+
+
+class UpstreamError(RouterError):
+    pass
+
+
+class UpstreamFailed(UpstreamError):
+    pass
+
+
+class UpstreamSilent(UpstreamError):
+    pass
+
+
+class StreamTruncated(UpstreamError):
+    pass
+
+
+class CapacityError(RouterError):
+    """`retry_after_s` is at most 120; `warm_in_s` is None where nothing says when the model will be warm."""
+
+    def __init__(self, message: str, *, warm_in_s: float | None = None, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.warm_in_s = warm_in_s
+        wanted = retry_after_s if warm_in_s is None else math.ceil(warm_in_s)
+        self.retry_after_s = _RETRY_S if wanted is None else min(max(wanted, 1), _LONGEST_RETRY_S)
+
+
+class NotWarm(CapacityError):
+    pass
+
+
+class Busy(CapacityError):
+    pass
+
+
+class Stopping(RouterError):
+    pass
+
+
+class StoreAway(RouterError):
+    pass
+
+
+class HttpError(NamedTuple):
+    """`type` and `code` as they stand in the body."""
+
+    status: int
+    type: str
+    code: str
+
+
+_HTTP: dict[type[RouterError], HttpError] = {
+    BadRequest: HttpError(400, "invalid_request_error", "invalid_request"),
+    BadSession: HttpError(400, "invalid_request_error", "invalid_session"),
+    UnknownModel: HttpError(404, "invalid_request_error", "model_not_found"),
+    UnknownSession: HttpError(404, "invalid_request_error", "session_not_found"),
+    BodyTooLarge: HttpError(413, "invalid_request_error", "request_too_large"),
+    TooSlow: HttpError(408, "invalid_request_error", "request_timeout"),
+    UpstreamFailed: HttpError(502, "upstream_error", "upstream_failed"),
+    UpstreamSilent: HttpError(504, "upstream_error", "upstream_timeout"),
+    StreamTruncated: HttpError(502, "upstream_error", "stream_truncated"),
+    NotWarm: HttpError(503, "server_error", "model_not_warm"),
+    Busy: HttpError(503, "server_error", "replicas_busy"),
+    Stopping: HttpError(503, "server_error", "router_stopping"),
+    StoreAway: HttpError(503, "server_error", "session_store_away"),
+}
+
+
+def to_http(error: RouterError) -> HttpError:
+    return _HTTP[type(error)]
+
+
+def encode(error: RouterError) -> bytes:
+    """The JSON body of an error."""
+    http = to_http(error)
+    return body(str(error), http.type, http.code, error.param)
+
+
+def body(message: str, kind: str, code: str, param: str | None = None) -> bytes:
+    """`{"error": {"message", "type", "param", "code"}}`"""
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def extra_headers(error: RouterError) -> tuple[tuple[bytes, bytes], ...]:
+    """What an answer says beyond its body: when to come back, and that coming back is worth it."""
+    if isinstance(error, Stopping):
+        return ((b"retry-after", b"1"), (b"x-should-retry", b"true"))
+    if not isinstance(error, CapacityError):
+        return ()
+    hints = ((b"retry-after", b"%d" % error.retry_after_s), (b"x-should-retry", b"true"))
+    if error.warm_in_s is None:
+        return hints
+    return (*hints, (b"x-warm-eta", b"%d" % max(0, math.ceil(error.warm_in_s))))

@@ -1,0 +1,90 @@
+"""One request and its answer on a caller's connection, where uvicorn keeps its request-response cycle.
+
+It collects the body, then is the sink of the relay. The attributes that uvicorn's protocol looks at are named as uvicorn names them:
+`response_complete`, `keep_alive`, `disconnected`, `message_event`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from router.errors import RouterError
+from router.headers import RequestHead
+from router.relay import Relay
+
+if TYPE_CHECKING:
+    from router.protocol import RouterProtocol
+
+
+class _NobodyWaits:
+    """uvicorn sets its cycle's event when a connection is lost; a relay is told otherwise."""
+
+    def set(self) -> None:
+        pass
+
+
+_NOBODY_WAITS: Final = _NobodyWaits()
+
+
+class Exchange:
+    # Class-level defaults, as in Relay.
+    message_event = _NOBODY_WAITS
+    response_complete = disconnected = complete = refused = False
+    error: RouterError | None = None
+    size = 0
+    _relay: Relay | None = None
+
+    def __init__(self, line: RouterProtocol, path: bytes, head: RequestHead, *, keep_alive: bool, chunks: bool) -> None:
+        self._line = line
+        self._path = path
+        self._parts: list[bytes] = []
+        self.head = head
+        self.keep_alive = keep_alive
+        self.chunks = chunks
+        self.write = line.write
+
+    # the request
+
+    @property
+    def begun(self) -> bool:
+        return self._relay is not None
+
+    def add(self, body: bytes) -> None:
+        self._parts.append(body)
+        self.size += len(body)
+
+    def clear(self) -> None:
+        self._parts = []
+
+    def begin(self) -> None:
+        parts = self._parts
+        relay = self._relay = Relay(self._line.plane, self, self._path, self.head, parts[0] if len(parts) == 1 else b"".join(parts))
+        self._parts = []
+        if self._line.flow.write_paused:
+            relay.pause()
+        relay.begin()
+
+    # the answer
+
+    def finished(self) -> None:
+        self._relay = None
+        self.response_complete = True
+        if not self.disconnected:
+            self._line.next_exchange(self)
+
+    def cut(self) -> None:
+        self.keep_alive = False
+        self._line.transport.abort()
+
+    def caller_left(self) -> None:
+        self.disconnected = True
+        if self._relay is not None:
+            self._relay.caller_left()
+
+    def pause(self) -> None:
+        if self._relay is not None:
+            self._relay.pause()
+
+    def resume(self) -> None:
+        if self._relay is not None:
+            self._relay.resume()

@@ -1,0 +1,98 @@
+"""HTTP heads: what of a caller's head goes on to the engine, and what of the engine's head goes back.
+
+Hop-by-hop fields (RFC 9110, 7.6.1) never pass, nor does what a Connection field names. The caller's Authorization stays here: it is
+for the router, not for engines. Accept-Encoding stays here too, because a compressed stream could not be read for its end.
+One loop over the fields, because this runs for every request. No I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from fleet import names
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+_HOP: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+_OURS: Final = frozenset(name.encode() for name in (names.HEADER_REQUEST, names.HEADER_SESSION, names.HEADER_ROUTE))
+_NOT_UP: Final = _HOP | _OURS | {b"host", b"content-length", b"authorization", b"expect", b"accept-encoding"}
+_NOT_DOWN: Final = _HOP | _OURS | {b"content-length", b"server"}
+_REQUEST: Final = names.HEADER_REQUEST.encode()
+_SESSION: Final = names.HEADER_SESSION.encode()
+_KEEP: Final = (b"keep-alive", b"close")
+_SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:\-]{1,128}").fullmatch
+
+
+class RequestHead(NamedTuple):
+    """A caller's head, read once. `forward` are whole lines for the engine; `length` is -1 where the caller gave none or nonsense."""
+
+    forward: bytes
+    length: int
+    session: bytes | None
+    request_id: bytes | None
+    expects_continue: bool
+    has_connection: bool
+
+
+def read_request(fields: Fields) -> RequestHead:
+    """Takes fields with lower-case names."""
+    lines: list[bytes] = []
+    length, session, request_id, expects, connection = -1, None, None, False, b""
+    for name, value in fields:
+        if name not in _NOT_UP:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif name == b"content-length":
+            length = int(value) if value.isdigit() else -1
+        elif name == b"connection":
+            connection = value.lower()
+        elif name == _SESSION:
+            session = value
+        elif name == _REQUEST:
+            request_id = value if _SANE_ID(value) else None
+        elif name == b"expect":
+            expects = value.lower() == b"100-continue"
+    if connection and connection not in _KEEP:
+        lines = _without_named(lines, connection)
+    return RequestHead(b"".join(lines), length, session, request_id, expects, bool(connection))
+
+
+def _without_named(lines: list[bytes], connection: bytes) -> list[bytes]:
+    named = {token.strip() for token in connection.split(b",")}
+    return [line for line in lines if line.partition(b":")[0] not in named]
+
+
+def down_lines(fields: Fields) -> bytes:
+    """The engine's fields that a caller may see, as lines."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields if field[0] not in _NOT_DOWN])
+
+
+def lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def value_of(fields: Fields, name: bytes) -> bytes:
+    """The first value of a field, or empty."""
+    for field, value in fields:
+        if field == name:
+            return value
+    return b""
+
+
+def retry_after_s(fields: Fields) -> int | None:
+    """Whole seconds of a Retry-After; None where there is none, or a date."""
+    value = value_of(fields, b"retry-after")
+    return int(value) if value.isdigit() and len(value) < 9 else None

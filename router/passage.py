@@ -1,0 +1,69 @@
+"""The rest of an answer that is too large to hold and not a stream of events, from its first byte on.
+
+Law: it goes through in pieces, framed as the caller understands. If the engine breaks, cutting the caller's connection is the only
+honest end: there is no room for an error in a body of unknown kind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router import answers, events, headers
+from router.breaker import Event
+from router.upstream import Connection
+
+if TYPE_CHECKING:
+    from router.relay import Relay
+
+_TAIL_BYTES = 4096
+
+
+class Passage:
+    """A receiver of its connection."""
+
+    __slots__ = ("_chunks", "_connection", "_relay", "_status", "_tail")
+
+    def __init__(self, relay: Relay, connection: Connection, status: int) -> None:
+        self._relay = relay
+        self._connection = connection
+        self._status = status
+        self._tail = b""
+        self._chunks = False
+        connection.receiver = self
+
+    def open(self) -> None:
+        """Sends the head and what has come."""
+        relay, fields = self._relay, self._connection.fields
+        length = headers.value_of(fields, b"content-length")
+        self._chunks = not length and relay.sink.chunks
+        if not length and not self._chunks:
+            relay.sink.keep_alive = False
+        lines = headers.down_lines(fields) + relay.lines()
+        size = int(length) if length else None
+        if relay.write(answers.head(self._status, lines, length=size, chunked=self._chunks, keep_alive=relay.sink.keep_alive)):
+            if relay.paused_at is not None:
+                self._connection.pause()
+            self.received(self._connection)
+
+    def received(self, connection: Connection) -> None:
+        data = b"".join(connection.parts)
+        connection.parts.clear()
+        self._tail = (self._tail + data)[-_TAIL_BYTES:]
+        if data and not self._relay.write(answers.chunk(data) if self._chunks else data):
+            return
+        if connection.complete:
+            self._end()
+
+    def broke(self, _connection: Connection, why: str) -> None:
+        self.broken(why)
+
+    def broken(self, _why: str, event: Event | None = Event.FAILURE) -> None:
+        self._connection.keep = False
+        self._relay.sink.cut()
+        self._relay.finish(502, event)
+
+    def _end(self) -> None:
+        if self._chunks and not self._relay.write(answers.LAST_CHUNK):
+            return
+        self._relay.count_usage(events.tail_usage(self._tail))
+        self._relay.finish(self._status)

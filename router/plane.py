@@ -1,0 +1,176 @@
+"""The data plane's state: what is warm now, the sessions, the requests under way, and the rules that tie them together.
+
+One per process and event loop. Law: it keeps the last good snapshot whatever happens to Consul; an endpoint that leaves finishes
+its requests; a session is never lost while its id, the local cache or the store still knows it.
+Clock, randomness and the store are arguments. It opens no sockets of its own.
+"""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fleet import metrics
+from fleet.model import Router as Limits
+from fleet.recorder import Recorder
+from fleet.state import ModelState
+from router import selector
+from router.catalogue import Catalogue, Plan
+from router.errors import BadSession, CapacityError, NotWarm, StoreAway
+from router.replica import Replica
+from router.select import NoCandidate
+from router.sessions import Session, SessionTable, next_turn
+from router.snapshot import Endpoint, Published, Snapshot
+from router.tally import Tally
+
+
+class SessionStore(Protocol):
+    """Where sessions outlive this process."""
+
+    async def fetch(self, session_id: str) -> Session | None:
+        """Raises: StoreAway: no answer in time."""
+
+    def remember(self, session_id: str, session: Session) -> None:
+        """Some time soon; never waits."""
+
+
+class Ends(Protocol):
+    """A request under way, as the plane sees it."""
+
+    def sweep(self, now: float) -> None: ...
+    def stop(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Feed:
+    """How fresh what we know is. Monotonic seconds; None: never, or not now."""
+
+    seen_at: float | None = None
+    lost_since: float | None = None
+
+
+@dataclass(slots=True)
+class DataPlane:
+    catalogue: Catalogue
+    limits: Limits
+    recorder: Recorder
+    tally: Tally
+    store: SessionStore
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+    random: Callable[[], float] = _random.random
+    random_bits: Callable[[int], int] = _random.getrandbits
+    feed: Feed = field(default_factory=Feed)
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    published: Published = field(default_factory=Published)
+    warm: Mapping[str, tuple[Replica, ...]] = field(default_factory=dict)
+    homes: Mapping[str, Replica] = field(default_factory=dict)
+    """Warm replicas by allocation id."""
+    active: set[Ends] = field(default_factory=set)
+    sessions: SessionTable = field(init=False)
+    _replicas: dict[Endpoint, Replica] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.sessions = SessionTable(self.limits.max_sessions, self.limits.session_ttl_s)
+        self.recorder.collectors.append(self._collect)
+
+    # what Consul says
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Takes over a snapshot; replicas that stay keep their breaker, connections and counts."""
+        self.snapshot = snapshot
+        gone = self._replicas.keys() - set(snapshot.endpoints)
+        for endpoint in gone:
+            self._replicas.pop(endpoint).pool.close()
+        for endpoint in snapshot.endpoints:
+            if endpoint not in self._replicas:
+                slo, counts = self.catalogue.slo(endpoint.model), self.tally.of(endpoint.model)
+                self._replicas[endpoint] = Replica(endpoint, slo, counts, self.clock)
+        self._sort()
+
+    def publish(self, states: Mapping[str, ModelState]) -> None:
+        """Takes over the autoscaler's documents."""
+        self.published = Published(states)
+        self._sort()
+
+    def heard(self) -> None:
+        self.feed = Feed(seen_at=self.clock())
+
+    def lost(self) -> None:
+        self.feed = Feed(self.feed.seen_at, self.feed.lost_since or self.clock())
+
+    def _sort(self) -> None:
+        draining = self.published.draining
+        warm = [self._replicas[e] for e in self.snapshot.endpoints if e.alloc_id not in draining]
+        self.homes = {replica.endpoint.alloc_id: replica for replica in warm}
+        self.warm = {model: tuple(r for r in warm if r.model == model) for model in {r.model for r in warm}}
+
+    def replicas(self) -> list[Replica]:
+        return list(self._replicas.values())
+
+    def refusal(self, plan: Plan, none: NoCandidate) -> CapacityError:
+        """What a caller is told when a chain has nothing to serve with."""
+        if none.why == "ejected":
+            return NotWarm(f"Every replica of {plan.wanted!r} has just failed and is resting; try again shortly.", retry_after_s=5)
+        warm_at = self.published.warm_at(plan.chain)
+        if warm_at is None:
+            return NotWarm(f"The model {plan.wanted!r} is known, but none of its replicas is warm; try again later.")
+        return NotWarm(f"The model {plan.wanted!r} is loading; try again when it is warm.", warm_in_s=max(0.0, warm_at - self.wall()))
+
+    # sessions
+
+    def known(self, session_id: str) -> Session | None:
+        """From the local cache."""
+        session = self.sessions.get(session_id, self.clock())
+        if session is not None:
+            self.tally.looked_up("local")
+        return session
+
+    async def look_up(self, session_id: str) -> Session | None:
+        """From the store, and failing that from the id itself. None: a caller's own id that nobody knows."""
+        try:
+            session = await self.store.fetch(session_id)
+            self.tally.looked_up("redis" if session else "miss")
+        except StoreAway:
+            session = None
+            self.tally.looked_up("unavailable")
+        if session is None:
+            session = self._from_id(session_id)
+        if session is not None:
+            self.sessions.put(session_id, session, self.clock())
+        return session
+
+    def _from_id(self, session_id: str) -> Session | None:
+        number = selector.selector_of(session_id)
+        return Session(number) if number is not None and number in self.catalogue.routes else None
+
+    def start(self, session_id: str, session: Session) -> None:
+        self.sessions.put(session_id, session, self.clock())
+        self.store.remember(session_id, session)
+
+    def start_new(self, number: int, model: str) -> tuple[str, Session]:
+        """A session with an id of ours."""
+        session_id, session = selector.new_id(number, self.random_bits(124)), Session(number, model)
+        self.start(session_id, session)
+        return session_id, session
+
+    def check_id(self, session_id: str, number: int) -> None:
+        """Raises: BadSession: the id is one of ours and says another selector."""
+        if selector.selector_of(session_id) not in (None, number):
+            raise BadSession("The session id ends in another selector than the one asked for; send one of the two.", param="selector")
+
+    def served(self, session_id: str, session: Session, plan: Plan, replica: Replica) -> None:
+        """A turn was answered: the session remembers where, and a swap if there was one."""
+        model = session.model if not plan.swaps else "" if replica.model == plan.wanted else replica.model
+        self.start(session_id, next_turn(session, model=model, home=replica.endpoint.alloc_id))
+
+    # numbers
+
+    def _collect(self, recorder: Recorder) -> None:
+        for model in self.catalogue.models:
+            recorder.gauge(metrics.ENDPOINTS, model, value=self.snapshot.count(model))
+        recorder.gauge(metrics.SESSIONS, value=len(self.sessions))
+        if self.feed.seen_at is not None:
+            recorder.gauge(metrics.SNAPSHOT_AGE, value=self.clock() - self.feed.seen_at)

@@ -1,0 +1,110 @@
+"""Which replica serves a request: one pure, synchronous call.
+
+Law: along the chain, model by model: the session's home if it is there and its breaker lets the request through, else the one with
+fewer requests in flight of two random replicas (power of two choices), else the next model. A replica is tried once per request,
+and a model at most three times, so that a model whose replicas all fall does not use up the attempts of the next one.
+It reads the candidates and changes nothing: starting a probe is the caller's step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from router.breaker import CLEAN, Breaker, State, allows
+
+TRIES_PER_MODEL = 3
+
+Reason = Literal["home", "least", "failover", "fallback"]
+
+
+class Candidate(Protocol):
+    """A warm replica as the selection sees it."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def breaker(self) -> Breaker: ...
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+class Choice(NamedTuple, Generic[C]):
+    """`probe`: the breaker is open and this is its one trial."""
+
+    replica: C
+    reason: Reason
+    probe: bool
+
+
+class NoCandidate(NamedTuple):
+    """`cold`: no warm replica in the chain. `ejected`: there are some, but their breakers are open. `tried`: all have been tried."""
+
+    why: Literal["cold", "ejected", "tried"]
+
+
+def select(
+    chain: Sequence[str],
+    warm: Mapping[str, Sequence[C]],
+    *,
+    home: C | None,
+    tried: Sequence[C],
+    now: float,
+    random: Callable[[], float],
+) -> Choice[C] | NoCandidate:
+    """The replica for the next attempt of a request.
+
+    Args:
+        chain: models in order of preference.
+        warm: passing replicas that are not draining, by model.
+        home: the session's replica, if it is still warm.
+        tried: replicas that have failed this request.
+        random: uniform in [0, 1).
+    """
+    for model in chain:
+        if tried and sum(replica.model == model for replica in tried) >= TRIES_PER_MODEL:
+            continue
+        if home is not None and home.model == model and _usable(home, tried, now):
+            return Choice(home, "home", home.breaker.state is State.OPEN)
+        picked = _least_of_two(warm.get(model, ()), tried, now, random)
+        if picked is not None:
+            return Choice(picked, _reason(model, chain, tried), picked.breaker.state is State.OPEN)
+    return NoCandidate(_why(chain, warm, tried))
+
+
+def _least_of_two(replicas: Sequence[C], tried: Sequence[C], now: float, random: Callable[[], float]) -> C | None:
+    count = len(replicas)
+    if not count:
+        return None
+    at = int(random() * count)
+    first, second = replicas[at], replicas[(at + 1 + int(random() * (count - 1))) % count]
+    if tried or first.breaker is not CLEAN or second.breaker is not CLEAN:
+        return _least_of_usable([r for r in replicas if _usable(r, tried, now)], random)
+    return second if second.in_flight < first.in_flight else first
+
+
+def _least_of_usable(replicas: list[C], random: Callable[[], float]) -> C | None:
+    if len(replicas) < 2:
+        return replicas[0] if replicas else None
+    first = replicas.pop(int(random() * len(replicas)))
+    second = replicas[int(random() * len(replicas))]
+    return second if second.in_flight < first.in_flight else first
+
+
+def _usable(replica: C, tried: Sequence[C], now: float) -> bool:
+    return replica not in tried and (replica.breaker is CLEAN or allows(replica.breaker, now))
+
+
+def _reason(model: str, chain: Sequence[str], tried: Sequence[C]) -> Reason:
+    if model != chain[0]:
+        return "fallback"
+    return "failover" if tried else "least"
+
+
+def _why(chain: Sequence[str], warm: Mapping[str, Sequence[C]], tried: Sequence[C]) -> Literal["cold", "ejected", "tried"]:
+    if tried:
+        return "tried"
+    return "ejected" if any(warm.get(model) for model in chain) else "cold"

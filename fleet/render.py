@@ -22,7 +22,7 @@ import jinja2
 
 from fleet import names
 from fleet.errors import Finding, SpecError
-from fleet.model import Check, Model, Replicas, Spec
+from fleet.model import Model, Replicas, Spec
 from fleet.names import Names
 from fleet.spec import Loaded, resolved_json
 from fleet.units import format_duration
@@ -85,14 +85,13 @@ def _own_job(environment: jinja2.Environment, loaded: Loaded, part: str) -> str:
 
 
 def _model_job(environment: jinja2.Environment, loaded: Loaded, model: Model) -> str:
-    def values(spec: Spec, model: Model, source: str) -> dict[str, Any]:
+    def text(model: Model, source: str) -> str:
         more = {"part": model.name, "model": model, "deadlines": deadlines(model.cold_start_s), "source": source}
-        return _values(spec) | more
+        return _text(environment, "model", _values(loaded.spec) | more)
 
-    steady_spec = replace(loaded.spec, check=Check())
+    # Only what Nomad changes in place. A changed check is not: it leaves a deployment that waits for a canary nobody places.
     steady = replace(model, replicas=Replicas(), cold_start_s=1.0, lost_after_s=1.0)
-    source = _digest(_text(environment, "model", values(steady_spec, steady, "")))
-    return _header("model") + _text(environment, "model", values(loaded.spec, model, source))
+    return _header("model") + text(model, _digest(text(steady, "")))
 
 
 def _values(spec: Spec) -> dict[str, Any]:

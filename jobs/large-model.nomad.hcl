@@ -8,7 +8,7 @@ job "warmfleet-large-model" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "25ff55f1cfab"
+    "warmfleet.source" = "6410ff744c1a"
   }
 
   node_pool = "gpu"
@@ -77,7 +77,7 @@ job "warmfleet-large-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "25ff55f1cfab"
+        version     = "6410ff744c1a"
       }
 
       check {
@@ -102,7 +102,7 @@ job "warmfleet-large-model" {
 
       config {
         image              = "vllm/vllm-openai:v0.30.0"
-        image_pull_timeout = "20m"
+        image_pull_timeout = "1h" # an engine is large; the deadlines above judge it
         network_mode       = "host"
         shm_size           = 17179869184
         entrypoint         = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
@@ -122,7 +122,7 @@ job "warmfleet-large-model" {
         labels = [{
           "com.datadoghq.tags.service" = "warmfleet-large-model"
           "com.datadoghq.tags.env"     = "production"
-          "com.datadoghq.tags.version" = "25ff55f1cfab"
+          "com.datadoghq.tags.version" = "6410ff744c1a"
           "com.datadoghq.ad.logs"      = jsonencode([{ source = "vllm", service = "warmfleet-large-model" }])
 
           "com.datadoghq.ad.checks" = jsonencode({

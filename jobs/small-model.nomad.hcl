@@ -8,7 +8,7 @@ job "warmfleet-small-model" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "883727fff5b1"
+    "warmfleet.source" = "0ea85cfc4c5d"
   }
 
   node_pool = "gpu"
@@ -77,7 +77,7 @@ job "warmfleet-small-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "883727fff5b1"
+        version     = "0ea85cfc4c5d"
       }
 
       check {
@@ -102,7 +102,7 @@ job "warmfleet-small-model" {
 
       config {
         image              = "vllm/vllm-openai:v0.30.0"
-        image_pull_timeout = "15m"
+        image_pull_timeout = "1h" # an engine is large; the deadlines above judge it
         network_mode       = "host"
         shm_size           = 2147483648
         entrypoint         = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
@@ -122,7 +122,7 @@ job "warmfleet-small-model" {
         labels = [{
           "com.datadoghq.tags.service" = "warmfleet-small-model"
           "com.datadoghq.tags.env"     = "production"
-          "com.datadoghq.tags.version" = "883727fff5b1"
+          "com.datadoghq.tags.version" = "0ea85cfc4c5d"
           "com.datadoghq.ad.logs"      = jsonencode([{ source = "vllm", service = "warmfleet-small-model" }])
 
           "com.datadoghq.ad.checks" = jsonencode({

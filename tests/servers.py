@@ -11,9 +11,25 @@ from pathlib import Path
 from fleet.local import agents, ports, tools
 
 
-@dataclass(frozen=True)
+@dataclass
 class ConsulServer:
-    address: str
+    """`stop` and `start` keep the address; in dev mode it comes back empty. The one shared by all tests is not to be stopped."""
+
+    ground: agents.Ground
+    address: str = field(init=False)
+    _agent: agents.Agent | None = None
+
+    def __post_init__(self) -> None:
+        self.address = f"http://{ports.HOST}:{self.ground.ports.consul_http}"
+
+    def start(self) -> None:
+        self._agent = agents.start_consul(tools.require().consul, self.ground)
+        agents.await_consul(self._agent)
+
+    def stop(self) -> None:
+        if self._agent is not None:
+            agents.stop(self._agent)
+            self._agent = None
 
 
 @dataclass(frozen=True)
@@ -57,11 +73,11 @@ def ground() -> Iterator[agents.Ground]:
 
 @contextmanager
 def consul() -> Iterator[ConsulServer]:
-    programs = tools.require()
     with ground() as own:
-        agent = agents.start_consul(programs.consul, own)
-        agents.await_consul(agent)
-        yield ConsulServer(agent.address)
+        server = ConsulServer(own)
+        server.start()
+        yield server
+        server.stop()
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def render(loaded: Loaded, templates: Path, into: Path) -> Mapping[str, str]:
     for name, text in files.items():
         (into / name).write_text(text)
     parts = {name.removesuffix(_SUFFIX): text for name, text in files.items()}
-    order = sorted(parts.keys() - set(_NOT_HERE), key=lambda part: (_rank(part), part))
+    order = sorted((part for part in parts if part not in _NOT_HERE), key=_rank)
     return {part: parts[part] for part in order}
 
 

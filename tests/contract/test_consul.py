@@ -104,15 +104,17 @@ async def test_a_service_that_does_not_exist_has_no_instances(consul: Consul, se
     assert (await consul.instances(service)).value == ()
 
 
-async def test_a_blocking_query_wakes_up_when_an_instance_stops_passing(consul: Consul, service: str) -> None:
+async def test_a_watch_wakes_up_when_an_instance_stops_passing(consul: Consul, service: str) -> None:
+    """Within DEADLINE_S, which is shorter than a blocking query waits. It may wake up for nothing before."""
+
+    async def fetch(index: int) -> Seen[tuple[Instance, ...]]:
+        return await consul.instances(service, index=index)
+
     register(consul.address, service)
-    before = await consul.instances(service)
-    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
-        waiting = group.create_task(consul.instances(service, index=before.index))
-        await asyncio.to_thread(register, consul.address, service, Checks=[CRITICAL])
-        after = await waiting
-    assert [i.passing for i in after.value] == [False]
-    assert after.index > before.index
+    async with aclosing(watch(fetch)) as watched:
+        await first(watched, lambda item: isinstance(item, Seen) and [i.passing for i in item.value] == [True])
+        call(consul.address, "PUT", f"/v1/agent/check/fail/service:{service}-1")
+        await first(watched, lambda item: isinstance(item, Seen) and [i.passing for i in item.value] == [False])
 
 
 async def test_a_blocking_query_ends_without_a_change(consul: Consul, service: str) -> None:

@@ -1,7 +1,8 @@
 """`python -m autoscaler`: reads the environment, wires the loop to Consul, Nomad and HTTP, and runs until it is told to stop.
 
 WARMFLEET_SPEC is the path of the fleet description, WARMFLEET_HOST and WARMFLEET_PORT the address of the status pages;
-CONSUL_HTTP_TOKEN and NOMAD_TOKEN are the tokens, where ACLs are on. SIGTERM and SIGINT end it after the pass that is under way.
+NOMAD_TOKEN and CONSUL_HTTP_TOKEN, or the CONSUL_TOKEN that Nomad gives a task, are the tokens where ACLs are on.
+SIGTERM and SIGINT end it after the pass that is under way.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ async def run(spec: Spec, environment: Mapping[str, str]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    consul = Consul(spec.fleet.consul, environment.get("CONSUL_HTTP_TOKEN"))
+    consul = Consul(spec.fleet.consul, environment.get("CONSUL_HTTP_TOKEN") or environment.get("CONSUL_TOKEN"))
     try:
         async with open_session() as session:
             loop = Loop(spec, _ports(spec, consul, session, environment), Recorder())

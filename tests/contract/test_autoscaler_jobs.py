@@ -1,0 +1,135 @@
+"""The autoscaler's view of Nomad and Consul, against real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from autoscaler.capacity import capacity
+from autoscaler.jobs import JobView, NomadJobs, Order
+from autoscaler.states import ConsulStates
+from fleet.consul import Consul
+from fleet.errors import Blocked, Conflict, Unreachable
+from fleet.names import Names
+from fleet.nomad import Nomad
+from fleet.state import ModelState
+from tests import servers
+from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, until
+
+pytestmark = pytest.mark.contract
+
+
+@pytest.fixture
+def nomad(nomad_server: servers.NomadServer) -> Nomad:
+    return Nomad(nomad_server.address)
+
+
+def order(view: JobView, job_id: str, count: int) -> Order:
+    return Order(job_id, count, view.modify_index, f"small-model {view.count} -> {count}: a test", {"signals": {"concurrency": 2.8}})
+
+
+async def settled(jobs: NomadJobs, job_id: str, count: int) -> JobView:
+    return await until(
+        lambda: jobs.read(job_id), lambda v: sum(a.client_status == "running" for a in v.allocations) >= count and not v.obstacle
+    )
+
+
+async def test_an_order_changes_the_count_and_is_remembered_by_nomad(nomad: Nomad) -> None:
+    names, jobs = own_names(), NomadJobs(nomad)
+    with registered(nomad, job_of_sleepers(names)) as job_id:
+        view = await settled(jobs, job_id, 1)
+        assert (view.count, view.last_scaled_at) == (1, 0.0)
+        before = time.time()
+        await jobs.order(order(view, job_id, 2))
+        view = await settled(jobs, job_id, 2)
+        assert view.count == 2
+        assert view.last_scaled_at == pytest.approx(before, abs=30)
+
+
+async def test_an_order_on_an_old_view_is_a_conflict(nomad: Nomad) -> None:
+    names, jobs = own_names(), NomadJobs(nomad)
+    with registered(nomad, job_of_sleepers(names)) as job_id:
+        view = await settled(jobs, job_id, 1)
+        await jobs.order(order(view, job_id, 2))
+        await settled(jobs, job_id, 2)
+        with pytest.raises(Conflict):
+            await jobs.order(order(view, job_id, 3))
+        assert (await jobs.read(job_id)).count == 2
+
+
+async def test_a_deployment_is_an_obstacle_and_blocks_an_order(nomad: Nomad) -> None:
+    names, jobs = own_names(), NomadJobs(nomad)
+    with registered(nomad, job_of_sleepers(names)) as job_id:
+        await settled(jobs, job_id, 1)
+        nomad.register(nomad.parse(job_of_sleepers(names, generation=1)))  # waits for its canary to be promoted
+        view = await until(lambda: jobs.read(job_id), lambda v: bool(v.obstacle))
+        assert "a deployment is under way" in view.obstacle
+        with pytest.raises(Blocked):
+            await jobs.order(order(view, job_id, 2))
+
+
+async def test_what_has_no_room_says_what_is_missing(nomad: Nomad) -> None:
+    names, jobs = own_names(), NomadJobs(nomad)
+    with registered(nomad, job_of_sleepers(names, memory_mb=10_000_000)) as job_id:
+        view = await until(lambda: jobs.read(job_id), lambda v: bool(v.unplaced))
+        seen = capacity(view.count, view.allocations, view.unplaced, [])
+        assert (seen.placed, seen.missing) == (0, 1)
+        assert "memory exhausted on 1 node(s)" in seen.missing_why
+
+
+async def test_a_job_that_is_missing_or_stopped_is_an_obstacle_with_what_to_do(nomad: Nomad) -> None:
+    names, jobs = own_names(), NomadJobs(nomad)
+    job_id = names.job(MODEL)
+    assert (await jobs.read(job_id)).obstacle == f"job {job_id} is not registered in Nomad: deploy the fleet"
+    with registered(nomad, job_of_sleepers(names)):
+        nomad.deregister(job_id, purge=False)
+        assert (await until(lambda: jobs.read(job_id), lambda v: bool(v.obstacle))).obstacle.startswith(f"job {job_id} is stopped")
+
+
+async def test_nomad_that_is_away_is_unreachable() -> None:
+    with pytest.raises(Unreachable):
+        await NomadJobs(Nomad("http://127.0.0.1:9")).read("x")
+
+
+# Consul.
+
+
+@pytest.fixture
+async def consul(consul_server: servers.ConsulServer) -> AsyncIterator[Consul]:
+    client = Consul(consul_server.address)
+    yield client
+    await client.close()
+
+
+def state(desired: int) -> ModelState:
+    return ModelState(
+        model=MODEL, desired=desired, placed=1, ready=1, cold_start_p50_s=9.0, cold_start_p90_s=9.0, updated_at=1.0, cold_starts_s=(9.0,)
+    )
+
+
+async def test_a_published_state_is_read_back_and_replaced(consul: Consul) -> None:
+    states = ConsulStates(consul, own_names())
+    assert await states.read(MODEL) is None
+    for desired in (1, 2):
+        await states.publish(state(desired))
+        assert await states.read(MODEL) == state(desired)
+
+
+async def test_a_document_of_another_version_is_replaced(consul: Consul) -> None:
+    names = own_names()
+    await consul.put(names.model_state(MODEL), b'{"from": "the future"}', index=0)
+    states = ConsulStates(consul, names)
+    assert await states.read(MODEL) is None
+    await states.publish(state(1))
+    assert await states.read(MODEL) == state(1)
+
+
+async def test_writers_at_the_same_time_leave_one_whole_document(consul: Consul) -> None:
+    names: Names = own_names()
+    answers = await asyncio.gather(*(ConsulStates(consul, names).publish(state(n)) for n in range(8)), return_exceptions=True)
+    assert all(answer is None or isinstance(answer, Conflict) for answer in answers)
+    assert any(answer is None for answer in answers)
+    assert await ConsulStates(consul, names).read(MODEL) in [state(n) for n in range(8)]

@@ -64,7 +64,8 @@ def _settings_table(section: Section) -> str:
 
 
 def _title_meaning(section: Section) -> str:
-    return f"{section.meaning.rstrip('.')}.\n\n" if section.meaning else ""
+    meaning = section.meaning.rstrip(".")
+    return f"{meaning[0].upper()}{meaning[1:]}.\n\n" if meaning else ""
 
 
 def _setting_row(setting: Setting) -> tuple[str, str, str, str]:

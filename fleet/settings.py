@@ -74,7 +74,7 @@ def _sections(setting: Setting, title: str, path: str) -> Iterator[Section]:
     if setting.table is None:
         return
     inner = settings_of(setting.table)
-    meaning = (setting.table.__doc__ or "").split(":", 1)[-1].strip()
+    meaning = (setting.table.__doc__ or "").partition(":")[2].strip()
     yield Section(title, meaning, tuple(s for s in inner if s.table is None))
     for nested in inner:
         name = f"{path}.{nested.key}"

@@ -19,4 +19,5 @@ def warm(desired: Replicas, lead_min: int) -> Replicas:
     With the youngest leaving first, the k-th replica is warm exactly if k were wanted in each of the last `lead_min` minutes too.
     """
     before = np.full(lead_min, desired[0])
-    return sliding_window_view(np.concatenate([before, desired]), lead_min + 1).min(axis=1)
+    out: Replicas = sliding_window_view(np.concatenate([before, desired]), lead_min + 1).min(axis=1)
+    return out

@@ -50,7 +50,7 @@ class Score:
 def score(trace: Trace, first: int, desired: Replicas, rules: Rules) -> Score:
     """Scores the decisions for the minutes from index `first` of the trace on; one decision per minute to its end."""
     requests = np.where(trace.gap, 0.0, trace.requests)[first:]
-    capacity = warm(desired, rules.lead_min) * rules.capacity
+    capacity = warm(desired, rules.lead_min).astype(np.float64) * rules.capacity
     held = late(requests, capacity, rules.hold_s)
     by_day = [_percent(held[at : at + MINUTES_PER_DAY], requests[at : at + MINUTES_PER_DAY]) for at in _days(len(requests))]
     return Score(

@@ -59,7 +59,7 @@ def read_trace(path: Path) -> Trace:
     """
     with path.open(newline="", encoding="utf-8") as file:
         try:
-            return _trace(path.stem, list(_rows(path, csv.DictReader(file))))
+            return _trace(path.stem, list(_rows(csv.DictReader(file))))
         except (csv.Error, UnicodeDecodeError) as error:
             raise MalformedTrace(f"{path}: not CSV text ({error}): give a file with the header minute,requests[,gap]") from error
         except _Bad as bad:
@@ -82,7 +82,7 @@ def _trace(name: str, rows: list[_Row]) -> Trace:
     return Trace(name, first, requests, gap)
 
 
-def _rows(path: Path, lines: csv.DictReader[str]) -> Iterator[_Row]:
+def _rows(lines: csv.DictReader[str]) -> Iterator[_Row]:
     _check_header(lines.fieldnames or ())
     previous: int | None = None
     for line in lines:

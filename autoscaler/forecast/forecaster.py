@@ -1,0 +1,121 @@
+"""The forecaster of one model: told a count per minute, asked for the replicas wanted.
+
+    no model yet         reactive: 70 % use, largest of the last 30 minutes
+    model                every replica up to the highest whose need is worth its price, held (holding.py)
+
+The owner runs `refit(forecaster.window(), forecaster.question, learner)` elsewhere when `is_refit_due` and hands the result to
+`adopt`. A model that could not be refitted goes on: an old one is still better than none. Only the past is looked at: an answer
+for a minute rests on the minutes before it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from autoscaler.forecast.features import DAY, SLACK_MIN, Floats, Levels, Rises, hours, levels_of, rises_at, rows
+from autoscaler.forecast.holding import KEEP, Held, hold
+from autoscaler.forecast.question import Forecast, Question
+from autoscaler.forecast.series import Series, Window
+from autoscaler.forecast.training import LEAST_DAYS, Fitted, near
+
+_REFIT_MIN = DAY
+_LOOK_BACK_MIN = 8 * DAY
+_RARE = 0.001
+_REACTIVE_USE = 0.7
+_REACTIVE_MIN = 30
+
+
+class Forecaster:
+    """Not for two threads at once; `window` is a copy, made to be carried away. `question` may be replaced at any time."""
+
+    def __init__(self, question: Question, series: Series | None = None, fitted: Fitted | None = None, held: Held | None = None) -> None:
+        self.question = question
+        self._series = series or Series()
+        self._fitted = fitted
+        self._tried_minute = fitted.until_minute if fitted else None
+        self._held = held or Held()
+        self._rises = _HourlyRises()
+
+    def observe(self, minute: int, count: float | None) -> None:
+        """Requests of a minute that is over; None: not known. Minutes count from a midnight, in UTC or any one time zone.
+
+        Raises: ValueError: a negative or infinite count.
+        """
+        self._series.observe(minute, count)
+
+    def window(self) -> Window:
+        return self._series.copy()
+
+    def is_refit_due(self, now: int) -> bool:
+        """Daily, from the second day on; after a refit that found too little, in a day again."""
+        if self._tried_minute is None:
+            return len(self._series) >= LEAST_DAYS * DAY
+        return now - self._tried_minute >= _REFIT_MIN
+
+    def adopt(self, fitted: Fitted | None) -> None:
+        """Takes the outcome of a refit. None leaves the model there is: an old one is better than none."""
+        self._tried_minute = fitted.until_minute if fitted else self._series.next_minute
+        self._fitted = fitted or self._fitted
+
+    def desired(self, now: int) -> Forecast:
+        """Replicas to ask for in minute `now`, which is not observed yet. May be asked often: holding counts minutes, not calls."""
+        self._series.skip_to(now)
+        if not len(self._series):
+            return Forecast(self.question.clip(0), 0, 0, 0, "no demand was seen yet: the least")
+        return self._reactive() if self._fitted is None else self._forecast(self._fitted, now)
+
+    def _reactive(self) -> Forecast:
+        load = self._series.view().counts[-_REACTIVE_MIN:] / self.question.capacity
+        wanted = self.question.clip(math.ceil(load.max() / _REACTIVE_USE - 1e-9))
+        days = len(self._series) / DAY
+        why = f"{days:.1f} of {LEAST_DAYS} days of history" if days < LEAST_DAYS else "no model was fitted"
+        reason = f"{why}: {_REACTIVE_USE:.0%} use at the largest of {_REACTIVE_MIN} min, {load.max():.1f} replicas"
+        return Forecast(wanted, math.ceil(load.min()), wanted, self._series.age_min(), reason)
+
+    def _forecast(self, fitted: Fitted, now: int) -> Forecast:
+        view = self._series.view()
+        kept = max(0, len(view) - _LOOK_BACK_MIN)
+        load = view.counts[kept:] / self.question.capacity
+        levels, need = self._needs(fitted, load, view.first_minute + kept)
+        price = self.question.price
+        wanted = _up_to(levels, need, price)
+        self._held = hold(self._held, now, wanted, _up_to(levels, need, price / KEEP))
+        desired = self.question.clip(self._held.replicas)
+        reason = f"load {load[-1]:.1f} replicas, {wanted} worth {price:g} within {fitted.lead_min + SLACK_MIN} min, held {desired}"
+        return Forecast(desired, _up_to(levels, need, 0.5), max(wanted, _up_to(levels, need, _RARE)), self._series.age_min(), reason)
+
+    def _needs(self, fitted: Fitted, load: Floats, first_minute: int) -> tuple[Levels, Floats]:
+        """Levels asked about and their needs."""
+        levels = levels_of(self.question.most)
+        end = np.array([len(load)])
+        rises = self._rises.at(load, first_minute, self.question.capacity, fitted.lead_min)
+        found = rows(load, first_minute, end, levels=levels, lead_min=fitted.lead_min, rises=rises)
+        asked = near(load, end, levels)
+        return levels[asked[0]], fitted.model.predict(found[asked]) if asked.any() else np.empty(0)
+
+
+class _HourlyRises:
+    """The rises of the running hour: they are sorted once an hour, not once a minute."""
+
+    __slots__ = ("_key", "_rises")
+
+    def __init__(self) -> None:
+        self._key: tuple[int, float, int] | None = None
+        self._rises: dict[int, Rises] = {}
+
+    def at(self, load: Floats, first_minute: int, capacity: float, lead_min: int) -> dict[int, Rises]:
+        (hour,) = hours(first_minute, np.array([len(load)]))
+        if self._key != (hour, capacity, lead_min):
+            self._key = (hour, capacity, lead_min)
+            self._rises = rises_at(load, first_minute, [hour], lead_min)
+        return self._rises
+
+
+def _up_to(levels: Levels, need: Floats, price: float) -> int:
+    """Replicas up to the highest level whose need is above the price; those below the first level asked about are wanted anyway."""
+    worth = levels[need > price]
+    if len(worth):
+        return int(worth[-1]) + 1
+    return int(levels[0]) if len(levels) else 0

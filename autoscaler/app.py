@@ -14,6 +14,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from autoscaler.board import Board, Status, inputs
+from autoscaler.signals import Unknown
 from fleet.recorder import Recorder, prometheus_text
 
 
@@ -40,5 +41,5 @@ def create_app(board: Board, recorder: Recorder, *, clock: Callable[[], float], 
 
 
 def _told(status: Status) -> dict[str, object]:
-    missing_why = status.capacity.missing_why if status.capacity else ""
+    missing_why = "" if isinstance(status.capacity, Unknown) else status.capacity.missing_why
     return {**inputs(status), "at": status.at, "sentence": status.sentence, "missing_why": missing_why}

@@ -25,8 +25,7 @@ class Status:
     desired: int
     direction: Direction = "none"
     done: str = ""
-    capacity: Capacity | None = None
-    """None: Nomad was not read."""
+    capacity: Capacity | Unknown = Unknown("Nomad was not read")
     signals: Mapping[str, Signal] = field(default_factory=dict)
     level: Level = "low"
     clamps: tuple[str, ...] = ()
@@ -51,7 +50,7 @@ def inputs(status: Status) -> Mapping[str, object]:
         "done": status.done,
         "level": status.level,
         "clamps": list(status.clamps),
-        "capacity": {} if status.capacity is None else counts(status.capacity),
+        "capacity": _capacity_told(status.capacity),
         "signals": {name: _told(signal) for name, signal in status.signals.items()},
     }
 
@@ -65,6 +64,10 @@ def counts(capacity: Capacity) -> Mapping[str, int]:
         "ready": capacity.ready,
         "draining": capacity.count("draining"),
     }
+
+
+def _capacity_told(capacity: Capacity | Unknown) -> Mapping[str, object]:
+    return {"unknown": capacity.why} if isinstance(capacity, Unknown) else counts(capacity)
 
 
 def model_state(status: Status, capacity: Capacity, cold: ColdStarts, draining: tuple[str, ...]) -> ModelState:

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from autoscaler.capacity import Capacity
 from autoscaler.signals import Signal, Unknown
 from autoscaler.target import capacity_of_one
 from fleet.model import Model
 from fleet.state import Level
 
 
-def level(model: Model, capacity: Capacity, signals: Mapping[str, Signal], last: Level) -> Level:
-    if capacity.desired > 0 and capacity.ready == 0:
+def level(model: Model, desired: int, ready: int, signals: Mapping[str, Signal], last: Level) -> Level:
+    if desired > 0 and ready == 0:
         return "failure"
-    shares = list(_shares_of_target(model, capacity.ready, signals))
+    shares = list(_shares_of_target(model, ready, signals))
     if not shares:
         return "low" if last == "failure" else last
     return "high" if max(shares) > 1 else "medium" if max(shares) > 0.5 else "low"

@@ -24,6 +24,7 @@ from autoscaler.history import History, extend
 from autoscaler.jobs import Jobs, JobView, Order
 from autoscaler.level import level
 from autoscaler.scrape import Metrics, Target
+from autoscaler.signals import Unknown
 from autoscaler.states import States
 from autoscaler.text import engine_values, router_values
 from autoscaler.window import Window
@@ -188,7 +189,7 @@ class Loop:
     async def _publish(self, model: str, status: Status, memory: Memory) -> None:
         """The memory is kept only when the routers can know it too: victims that they have not been told of are not draining."""
         carried = self._carried[model]
-        if self.spec.autoscaler.shadow or status.capacity is None:
+        if self.spec.autoscaler.shadow or isinstance(status.capacity, Unknown):
             self._carried[model] = replace(carried, memory=memory)
             return
         state = model_state(status, status.capacity, carried.cold, memory.drain.victims)
@@ -211,7 +212,10 @@ class Loop:
 
     def _tell(self, status: Status) -> None:
         self.board.statuses[status.model] = status
-        if status.capacity is not None:
+        if isinstance(status.capacity, Unknown):  # the last numbers are no longer true, and a gauge has no age
+            for state in counts(Capacity(0)):
+                self.recorder.gauges.pop((REPLICAS, (status.model, state)), None)
+        else:
             for state, count in counts(status.capacity).items():
                 self.recorder.gauge(REPLICAS, status.model, state, value=count)
         self.ports.say(status)
@@ -227,7 +231,7 @@ def _status(model: Model, snapshot: Snapshot, decision: Decision, last_level: Le
         direction=decision.direction,
         capacity=seen,
         signals=snapshot.signals,
-        level=level(model, seen, snapshot.signals, last_level),
+        level=level(model, decision.desired, seen.ready, snapshot.signals, last_level),
         clamps=decision.clamps,
         news=(*decision.key, snapshot.obstacle, seen.missing_why),
     )

@@ -125,4 +125,4 @@ def test_the_eta_is_never_in_the_past(waited_s: float, eta_in_s: float) -> None:
     ],
 )
 def test_level(seen: Capacity, demand: Signal, last: Level, expected: Level) -> None:
-    assert level(settings().model, seen, {"concurrency": demand}, last) == expected
+    assert level(settings().model, seen.desired, seen.ready, {"concurrency": demand}, last) == expected

@@ -176,6 +176,16 @@ async def test_without_consul_every_model_is_held_and_says_so() -> None:
     assert (world.orders, world.published) == ([], [])
 
 
+async def test_gauges_of_what_is_no_longer_known_are_withdrawn() -> None:
+    world = World(flying=0.5)
+    loop = loop_in(world)
+    await passes(loop, world, 1)
+    assert "warmfleet_autoscaler_replicas{" in prometheus_text(loop.recorder)
+    world.consul_error = Unreachable("Consul does not answer: refused")
+    await passes(loop, world, 1)
+    assert "warmfleet_autoscaler_replicas{" not in prometheus_text(loop.recorder)
+
+
 async def test_trouble_with_one_model_leaves_the_others_alone() -> None:
     world = World(nomad_errors={"warmfleet-large-model": Unreachable("Nomad at x does not answer: ReadTimeout")}, flying=2.8)
     await passes(loop_in(world, spec("large-model", "small-model")), world, 1)
@@ -187,6 +197,7 @@ async def test_a_job_that_is_missing_is_held_with_what_to_do() -> None:
     world = World(count=0, obstacle="job warmfleet-small-model is not registered in Nomad: deploy the fleet")
     status = await passes(loop_in(world), world, 1)
     assert world.orders == []
+    assert world.published[-1].level == "failure"
     assert "waits: job warmfleet-small-model is not registered in Nomad: deploy the fleet" in status.sentence
 
 

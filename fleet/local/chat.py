@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fleet.errors import StackError
 from fleet.local.processes import wait_until
 
-QUESTION = "What is the capital of France?"
+QUESTION = "Say hello in one short sentence."
 _TIMEOUT_S = 60.0
 _PATIENCE_S = 30.0
 

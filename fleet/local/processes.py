@@ -102,8 +102,9 @@ def wait_until(done: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def _environment(base: Mapping[str, str], marker: Path) -> dict[str, str]:
+    """Nomad, built without cgo, runs no task for a user that has neither an entry in /etc/passwd nor these two, as in some containers."""
     kept = {name: value for name, value in base.items() if not name.startswith(_ALIEN)}
-    return {**kept, MARKER: str(marker)}
+    return {"USER": f"uid-{os.getuid()}", "HOME": str(marker), **kept, MARKER: str(marker)}
 
 
 def _signal_all(processes: tuple[Process, ...], number: signal.Signals, patience_s: float) -> tuple[Process, ...]:

@@ -129,6 +129,8 @@ def docs(context: click.Context, only_check: bool) -> None:
     """
     group = context.find_root().command
     assert isinstance(group, click.Group)  # noqa: S101  the command line is one
+    if not _DOCUMENT.exists():
+        raise SpecError((Finding(str(_DOCUMENT), "", "is not here; run this in the root of the checkout"),))
     text = _DOCUMENT.read_text("utf-8")
     made = fill(text, tables(group), where=str(_DOCUMENT))
     if made == text:

@@ -44,6 +44,16 @@ _SAYS = {
     "dataclass_type": "must be a table, not {input}",
     "value_error": "is {input}; {error}",
 }
+_STAND_INS: Mapping[type, dict[str, Any]] = {
+    Model: {
+        "name": "unnamed",
+        "engine": "llamacpp",
+        "weights": "none",
+        "cold_start": "1000d",
+        "capacity": {"concurrency": 1, "requests_per_min": 1},
+    },
+    Route: {"selector": 0, "name": "unnamed", "chain": ["none"]},
+}
 _PATTERNS = {
     "^[a-z0-9]": "must be lower-case letters, digits and inner hyphens, at most 63 of them, not {input}",
     "^https?": "must begin with http:// or https://, not {input}",
@@ -70,11 +80,11 @@ def load(path: Path, *, var_files: Sequence[Path] = (), variables: Sequence[str]
     raw = plain(root)
     try:
         spec = _SPEC.validate_json(json.dumps(raw))
-        findings: list[Finding] = []
+        wrong: list[ErrorDetails] = []
     except ValidationError as error:
-        spec = None
-        findings = [_finding(detail, root) for detail in error.errors(include_url=False)]
-    findings += _cross_findings(raw, root, {finding.key for finding in findings})
+        spec, wrong = None, error.errors(include_url=False)
+    findings = [_finding(detail, root) for detail in wrong]
+    findings += _cross_findings(raw, root, {detail["loc"] for detail in wrong})
     if spec is None or findings:
         raise SpecError(tuple(findings))
     return Loaded(spec, raw, hashlib.sha256(_json(raw).encode()).hexdigest()[:12])
@@ -146,18 +156,18 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _cross_findings(raw: Mapping[str, Any], root: Node, taken: set[str]) -> Iterator[Finding]:
+def _cross_findings(raw: Mapping[str, Any], root: Node, wrong: set[KeyPath]) -> Iterator[Finding]:
     """What the rules say, without the keys that are wrong already by themselves."""
     for complaint in complaints(_draft(raw)):
-        key = dotted(root, complaint.path)
-        if not any(key == wrong or key.startswith(f"{wrong}.") for wrong in taken):
-            yield Finding(locate(root, complaint.path).where, key, complaint.message)
+        path = complaint.path
+        if not any(path[:length] in wrong for length in range(1, len(path) + 1)):
+            yield Finding(locate(root, path).where, dotted(root, path), complaint.message)
 
 
 def _draft(raw: Mapping[str, Any]) -> Draft:
     models, routes = _rows(raw, "model"), _rows(raw, "route")
     return Draft(
-        runtime=_lenient(Runtime, raw.get("runtime")) or Runtime(),
+        runtime=_lenient(Runtime, raw.get("runtime")) or Runtime(image="any"),
         datadog=_lenient(Datadog, raw.get("datadog")) or Datadog(),
         redis=_lenient(Redis, raw.get("redis")) or Redis(),
         router=_lenient(Router, raw.get("router")) or Router(),
@@ -176,17 +186,19 @@ def _rows(raw: Mapping[str, Any], table: str) -> dict[int, dict[str, Any]]:
 
 
 def _lenient(table: type[T], value: Any) -> T | None:
-    """The table with its wrong keys left out; None where what is left is no such table."""
+    """The table, with stand-ins that offend no rule for what is wrong or missing in it; None where it is no table at all."""
     adapter = TypeAdapter(table)
-    for _ in range(2):
-        try:
-            return adapter.validate_json(json.dumps(value))
-        except ValidationError as error:
-            value = _without(value, [detail["loc"] for detail in error.errors()])
-    return None
+    try:
+        return adapter.validate_json(json.dumps(value))
+    except ValidationError as error:
+        mended = _without(value, [detail["loc"] for detail in error.errors()])
+    try:
+        return adapter.validate_json(json.dumps(_STAND_INS.get(table, {}) | mended))
+    except ValidationError:
+        return None
 
 
-def _without(value: Any, paths: Sequence[KeyPath]) -> Any:
+def _without(value: Any, paths: Sequence[KeyPath]) -> dict[str, Any]:
     """A table without its keys that contain a wrong value."""
     wrong = {path[0] for path in paths if path}
-    return {key: child for key, child in value.items() if key not in wrong} if isinstance(value, dict) else value
+    return {key: child for key, child in value.items() if key not in wrong} if isinstance(value, dict) else {}

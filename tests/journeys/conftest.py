@@ -1,0 +1,30 @@
+"""One running fleet for all journeys of a test run: own ports, own folder, gone afterwards whatever happened."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+
+from fleet.local import stack
+from tests.journeys.fleet import Fleet
+
+# Room for two replicas on two cores, and a calm after which the test need not wait long.
+VARIABLES = ("model.small-model.replicas.max=2", "autoscaler.cooldown_down=5s")
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The whole system as `make up` starts it, on ports of its own."""
+    state = tmp_path_factory.mktemp("fleet") / "state"
+    try:
+        yield Fleet(state, stack.up(state, usual_ports=False, variables=VARIABLES))
+    finally:
+        stack.down(state)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        yield session

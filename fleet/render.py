@@ -105,7 +105,7 @@ def _text(environment: jinja2.Environment, template: str, values: Mapping[str, A
     except jinja2.TemplateSyntaxError as error:
         raise SpecError((Finding(f"{error.filename}:{error.lineno}", "", f"is not a valid template: {error.message}"),)) from error
     except jinja2.TemplateNotFound as error:
-        raise SpecError((Finding(file, "", f"there is no template {error.message}; give the folder that holds it"),)) from error
+        raise SpecError((Finding(file, "", f"there is no template {error.name}; give the folder that holds it"),)) from error
     except jinja2.TemplateError as error:
         raise SpecError((Finding(file, "", f"cannot be rendered: {error}"),)) from error
 

@@ -65,7 +65,7 @@ def ground() -> Iterator[agents.Ground]:
     lease = ports.lease()
     state = Path(tempfile.mkdtemp(prefix="wf-")).resolve()
     try:
-        yield agents.Ground(state, ports.block(lease.base, usual=False), lease)
+        yield agents.Ground(state, ports.block(lease.base), lease)
     finally:
         agents.sweep(state)
         lease.close()

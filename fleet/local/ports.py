@@ -9,15 +9,15 @@ dynamic ports, so that two Nomads side by side never hand out the same one.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fleet.errors import StackError
 
 HOST = "127.0.0.1"
-USUAL_CONSUL, USUAL_NOMAD, USUAL_ROUTER = 8500, 4646, 8000
 
-_FIRST_BLOCK, _END, _SIZE = 20000, 32000, 100
-_FIXED = 20
+_SIZE, _FIXED = 100, 20
+BLOCKS = range(20000, 32000, _SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """Ports that people expect a server at."""
+
+    consul_http: int = 8500
+    nomad_http: int = 4646
+    router: int = 8000
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A block that is ours while `held` is open here or in a process that inherited it."""
 
@@ -49,39 +58,41 @@ class Lease:
         self.held.close()
 
 
-def lease() -> Lease:
-    """The first free block.
+def lease(blocks: Sequence[int] = BLOCKS) -> Lease:
+    """The first of the blocks that is free.
 
     Raises:
         StackError: every block is in use.
     """
-    for base in range(_FIRST_BLOCK, _END, _SIZE):
+    for base in blocks:
         held = _bound(base)
         if held is None:
             continue
         if all(is_free(port) for port in range(base + 1, base + _FIXED)):
             return Lease(base, held)
         held.close()
-    raise StackError(f"this machine has no free block of {_SIZE} ports between {_FIRST_BLOCK} and {_END}; stop what listens there")
+    raise StackError(
+        f"this machine has no free block of {_SIZE} ports between {min(blocks)} and {max(blocks) + _SIZE}; stop what listens there"
+    )
 
 
-def block(base: int, *, usual: bool) -> Ports:
-    """Ports of a block. With `usual` the addresses that people know stand in where they are free."""
+def block(base: int, known: Known | None = None) -> Ports:
+    """Ports of a block. Where `known` ones are given and free, they stand in."""
 
-    def pick(known: int, offset: int) -> int:
-        return known if usual and is_free(known) else base + offset
+    def pick(port: int, offset: int) -> int:
+        return port if port and is_free(port) else base + offset
 
     return Ports(
-        consul_http=pick(USUAL_CONSUL, 1),
+        consul_http=pick(known.consul_http if known else 0, 1),
         consul_grpc=base + 2,
         consul_server=base + 3,
         consul_serf_lan=base + 4,
         consul_serf_wan=base + 5,
-        nomad_http=pick(USUAL_NOMAD, 6),
+        nomad_http=pick(known.nomad_http if known else 0, 6),
         nomad_rpc=base + 7,
         nomad_serf=base + 8,
         redis=base + 9,
-        router=pick(USUAL_ROUTER, 10),
+        router=pick(known.router if known else 0, 10),
         dynamic=(base + _FIXED, base + _SIZE - 1),
     )
 

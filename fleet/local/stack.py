@@ -66,7 +66,7 @@ def up(
     tell = progress or Silent()
     state, programs, lease = state.resolve(), tools.require(), ports.lease()
     with contextlib.closing(lease):  # by then the agents hold it
-        ground = agents.Ground(state, ports.block(lease.base, usual=usual_ports), lease)
+        ground = agents.Ground(state, ports.block(lease.base, ports.Known() if usual_ports else None), lease)
         loaded = jobs.read(checkout, jobs.machine_values(ground.ports, programs), variables)
         begun = _start_agents(_claim(state), programs, ground, tell)
     rendered = jobs.render(loaded, checkout / "templates", state / "jobs")

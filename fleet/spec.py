@@ -21,9 +21,10 @@ from pydantic_core import ErrorDetails
 from fleet.errors import Finding, SpecError
 from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime, Spec
 from fleet.rules import Draft, complaints
-from fleet.settings import settings_of, table_at
+from fleet.settings import Setting, settings_of, table_at
 from fleet.source import Node, assign, dotted, locate, merge, plain, read
 from fleet.toml_lines import Path as KeyPath
+from fleet.units import format_duration, format_size
 
 T = TypeVar("T")
 
@@ -35,10 +36,10 @@ _SAYS = {
     "float_type": "must be a number, not {input}",
     "bool_type": "must be true or false, not {input}",
     "literal_error": "must be {expected}, not {input}",
-    "greater_than_equal": "must be at least {ge:g}, not {input}",
-    "greater_than": "must be more than {gt:g}, not {input}",
-    "less_than_equal": "must be at most {le:g}, not {input}",
-    "less_than": "must be less than {lt:g}, not {input}",
+    "greater_than_equal": "must be at least {ge}, not {input}",
+    "greater_than": "must be more than {gt}, not {input}",
+    "less_than_equal": "must be at most {le}, not {input}",
+    "less_than": "must be less than {lt}, not {input}",
     "string_too_short": "must not be empty",
     "too_short": "needs at least {min_length} entry",
     "dataclass_type": "must be a table, not {input}",
@@ -129,14 +130,31 @@ def _sentence(detail: ErrorDetails, path: KeyPath) -> str:
     if kind == "unexpected_keyword_argument":
         return _unknown_key(path)
     if kind == "missing":
-        return f"is required: {_meaning(path)}"
+        setting = _setting(path)
+        return f"is required: {setting.meaning if setting else ''}"
     if kind == "tuple_type":
         return f"must be written as [[{path[0]}]] rows" if len(path) == 1 else f"must be an array, such as [{_shown(detail['input'])}]"
     template = _SAYS.get(kind, detail["msg"].replace("{", "{{").replace("}", "}}"))
-    context = detail.get("ctx", {})
+    context = {name: _bound(value, path) for name, value in detail.get("ctx", {}).items()}
     if kind == "string_pattern_mismatch":
         template = next((says for start, says in _PATTERNS.items() if context["pattern"].startswith(start)), template)
     return template.format(**{**context, "input": _shown(detail["input"])})
+
+
+def _bound(value: Any, path: KeyPath) -> Any:
+    """A bound in the units of its setting: 60.0 is `"1m"` where a duration is wanted."""
+    setting = _setting(path)
+    kind = setting.kind if setting else ""
+    if isinstance(value, int | float) and kind.startswith("duration"):
+        return f'"{format_duration(value)}"'
+    if isinstance(value, int | float) and kind.startswith("size"):
+        return f'"{format_size(int(value))}"'
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _setting(path: KeyPath) -> Setting | None:
+    table = table_at(path[:-1])
+    return next((s for s in settings_of(table) if s.key == path[-1]), None) if table else None
 
 
 def _unknown_key(path: KeyPath) -> str:
@@ -144,11 +162,6 @@ def _unknown_key(path: KeyPath) -> str:
     known = [setting.key for setting in settings_of(table)] if table else []
     near = difflib.get_close_matches(str(path[-1]), known, n=1)
     return f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known here: {', '.join(known)}"
-
-
-def _meaning(path: KeyPath) -> str:
-    table = table_at(path[:-1])
-    return next((s.meaning for s in settings_of(table) if s.key == path[-1]), "") if table else ""
 
 
 def _shown(value: Any) -> str:

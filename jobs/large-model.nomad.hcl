@@ -8,7 +8,7 @@ job "warmfleet-large-model" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "6410ff744c1a"
+    "warmfleet.source" = "3ddee221ea23"
   }
 
   node_pool = "gpu"
@@ -77,7 +77,7 @@ job "warmfleet-large-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "6410ff744c1a"
+        version     = "3ddee221ea23"
       }
 
       check {
@@ -105,10 +105,10 @@ job "warmfleet-large-model" {
         image_pull_timeout = "1h" # an engine is large; the deadlines above judge it
         network_mode       = "host"
         shm_size           = 17179869184
-        entrypoint         = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+        entrypoint         = ["vllm", "serve"]
 
         args = [
-          "--model", "/weights/large-model",
+          "/weights/large-model",
           "--served-model-name", "large-model",
           "--host", "${NOMAD_IP_http}",
           "--port", "${NOMAD_PORT_http}",
@@ -122,7 +122,7 @@ job "warmfleet-large-model" {
         labels = [{
           "com.datadoghq.tags.service" = "warmfleet-large-model"
           "com.datadoghq.tags.env"     = "production"
-          "com.datadoghq.tags.version" = "6410ff744c1a"
+          "com.datadoghq.tags.version" = "3ddee221ea23"
           "com.datadoghq.ad.logs"      = jsonencode([{ source = "vllm", service = "warmfleet-large-model" }])
 
           "com.datadoghq.ad.checks" = jsonencode({

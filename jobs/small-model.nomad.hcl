@@ -8,7 +8,7 @@ job "warmfleet-small-model" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "0ea85cfc4c5d"
+    "warmfleet.source" = "6f7637cd0947"
   }
 
   node_pool = "gpu"
@@ -77,7 +77,7 @@ job "warmfleet-small-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "0ea85cfc4c5d"
+        version     = "6f7637cd0947"
       }
 
       check {
@@ -105,10 +105,10 @@ job "warmfleet-small-model" {
         image_pull_timeout = "1h" # an engine is large; the deadlines above judge it
         network_mode       = "host"
         shm_size           = 2147483648
-        entrypoint         = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+        entrypoint         = ["vllm", "serve"]
 
         args = [
-          "--model", "/weights/small-model",
+          "/weights/small-model",
           "--served-model-name", "small-model",
           "--host", "${NOMAD_IP_http}",
           "--port", "${NOMAD_PORT_http}",
@@ -122,7 +122,7 @@ job "warmfleet-small-model" {
         labels = [{
           "com.datadoghq.tags.service" = "warmfleet-small-model"
           "com.datadoghq.tags.env"     = "production"
-          "com.datadoghq.tags.version" = "0ea85cfc4c5d"
+          "com.datadoghq.tags.version" = "6f7637cd0947"
           "com.datadoghq.ad.logs"      = jsonencode([{ source = "vllm", service = "warmfleet-small-model" }])
 
           "com.datadoghq.ad.checks" = jsonencode({

@@ -107,7 +107,8 @@ def test_a_vllm_replica_gets_its_gpus_its_weights_and_time_to_finish(nomad: Noma
     assert only["Volumes"]["weights"]["ReadOnly"] is True
     assert engine["VolumeMounts"][0]["ReadOnly"] is True
     arguments = engine["Config"]["args"]
-    assert _value(arguments, "--model") == "/weights/large-model"
+    assert [*engine["Config"]["entrypoint"], arguments[0]] == ["vllm", "serve", "/weights/large-model"]
+    assert _value(arguments, "--served-model-name") == "large-model"
     assert _value(arguments, "--tensor-parallel-size") == "4"
     assert int(_value(arguments, "--shutdown-timeout")) * 10**9 < engine["KillTimeout"]
     assert engine["KillSignal"] == "SIGTERM"

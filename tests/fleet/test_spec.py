@@ -98,6 +98,8 @@ def test_a_description_is_read_with_units_and_defaults(tmp_path: Path) -> None:
         ("[[route]]", "[route]", "fleet.toml:21: route: must be written as [[route]] rows"),
         ('driver = "raw_exec"', 'driver = "docker"', 'fleet.toml:3: runtime.image: is required with runtime.driver = "docker"'),
         ("[[route]]", '[redis]\ndriver = "raw_exec"\nvolume = "v"\n[[route]]', "fleet.toml:23: redis.volume: raw_exec cannot mount"),
+        ("[[route]]", '[router]\nsession_ttl = "30s"\n[[route]]', 'router.session_ttl: must be at least "1m", not "30s"'),
+        ("[[route]]", '[router]\nmax_body = "1B"\n[[route]]', 'router.max_body: must be at least "1KiB", not "1B"'),
         ("[[route]]", '[router]\ntotal_timeout = "1s"\n[[route]]', "router.connect_timeout: is 2s, which must be shorter than"),
         ("[[route]]", '[autoscaler]\ninterval = "2m"\n[[route]]', "fleet.toml:22: autoscaler.interval: is 2m, which must be shorter"),
         ('cold_start = "10m"', 'cold_start = "1s"\nload_delay = "9s"', "fleet.toml:10: model.small.load_delay: is 9s, which must be"),
@@ -247,8 +249,8 @@ def test_the_source_hash_names_the_content_not_its_spelling(tmp_path: Path) -> N
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("ab\"{.", max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab\"{.", max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text('ab"{.', max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab"{.', max_size=5), inner, max_size=3),
     max_leaves=6,
 )
 tables = st.sampled_from(["fleet", "runtime", "check", "datadog", "redis", "router", "autoscaler", "model", "route", "other"])

@@ -11,13 +11,14 @@ for a minute rests on the minutes before it.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from autoscaler.forecast.features import DAY, SLACK_MIN, Floats, Levels, Rises, hours, levels_of, rises_at, rows
 from autoscaler.forecast.holding import KEEP, Held, hold
 from autoscaler.forecast.question import Forecast, Question
-from autoscaler.forecast.series import Series, Window
+from autoscaler.forecast.series import Series, Window, restored
 from autoscaler.forecast.training import LEAST_DAYS, Fitted, near
 
 _REFIT_MIN = DAY
@@ -27,16 +28,31 @@ _REACTIVE_USE = 0.7
 _REACTIVE_MIN = 30
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a forecaster knows. `tried_minute`: when it was last refitted, with or without success."""
+
+    window: Window | None = None
+    fitted: Fitted | None = None
+    tried_minute: int | None = None
+    held: Held = Held()
+
+
 class Forecaster:
     """Not for two threads at once; `window` is a copy, made to be carried away. `question` may be replaced at any time."""
 
-    def __init__(self, question: Question, series: Series | None = None, fitted: Fitted | None = None, held: Held | None = None) -> None:
+    def __init__(self, question: Question, memory: Memory | None = None) -> None:
+        memory = memory or Memory()
         self.question = question
-        self._series = series or Series()
-        self._fitted = fitted
-        self._tried_minute = fitted.until_minute if fitted else None
-        self._held = held or Held()
+        self._series = restored(memory.window) if memory.window else Series()
+        self._fitted = memory.fitted
+        self._tried_minute = memory.tried_minute
+        self._held = memory.held
         self._rises = _HourlyRises()
+
+    def memory(self) -> Memory:
+        """All that a successor needs to go on as if nothing had happened; it shares nothing with this one."""
+        return Memory(self._series.copy() if len(self._series) else None, self._fitted, self._tried_minute, self._held)
 
     def observe(self, minute: int, count: float | None) -> None:
         """Requests of a minute that is over; None: not known. Minutes count from a midnight, in UTC or any one time zone.

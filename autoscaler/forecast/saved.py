@@ -1,0 +1,74 @@
+"""A forecaster's memory as bytes, so that a restart loses nothing. Where they are kept is the owner's business.
+
+Law: bytes of another version are refused, not guessed at. Three weeks and a model are about 300 kB.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+import numpy as np
+
+from autoscaler.forecast.errors import UnreadableMemory
+from autoscaler.forecast.forecaster import Memory
+from autoscaler.forecast.holding import Held
+from autoscaler.forecast.learner import Learner
+from autoscaler.forecast.series import Window
+from autoscaler.forecast.training import Fitted
+
+_FORMAT = b"warmfleet forecast "
+_VERSION = b"1\n"
+
+
+class _Model(msgspec.Struct):
+    text: str
+    lead_min: int
+    until_minute: int
+
+
+class _Saved(msgspec.Struct):
+    """`counts` as little-endian float64, `gap` as one byte per minute."""
+
+    first_minute: int
+    counts: bytes
+    gap: bytes
+    model: _Model | None
+    tried_minute: int | None
+    held: tuple[tuple[int, int], ...]
+
+
+def save(memory: Memory) -> bytes:
+    """Bytes for `load`."""
+    window = memory.window or Window(0, np.empty(0), np.empty(0, dtype=bool))
+    fitted = memory.fitted
+    model = _Model(fitted.model.text(), fitted.lead_min, fitted.until_minute) if fitted else None
+    counts, gap = window.counts.astype("<f8").tobytes(), window.gap.astype(np.uint8).tobytes()
+    saved = _Saved(window.first_minute, counts, gap, model, memory.tried_minute, memory.held.recent)
+    return _FORMAT + _VERSION + zlib.compress(msgspec.msgpack.encode(saved))
+
+
+def load(saved: bytes, learner: Learner | None) -> Memory:
+    """The memory in bytes of `save`. Without a learner its model is left out; the rest is still worth having.
+
+    Raises:
+        UnreadableMemory: another version, or not such bytes.
+    """
+    version, _, body = saved.removeprefix(_FORMAT).partition(b"\n")
+    if saved.startswith(_FORMAT) and version + b"\n" != _VERSION:
+        raise UnreadableMemory(f"a forecaster's memory of version {version[:20]!r}, this is {_VERSION!r}: it starts from an empty one")
+    try:
+        found = msgspec.msgpack.decode(zlib.decompress(body), type=_Saved)
+    except (zlib.error, msgspec.MsgspecError) as error:
+        raise UnreadableMemory(f"not a forecaster's memory ({error}): it starts from an empty one") from error
+    counts, gap = np.frombuffer(found.counts, dtype="<f8"), np.frombuffer(found.gap, dtype=np.uint8) != 0
+    if len(counts) != len(gap):
+        raise UnreadableMemory("a forecaster's memory that is cut short: it starts from an empty one")
+    window = Window(found.first_minute, counts.astype(np.float64), gap) if len(counts) else None
+    return Memory(window, _fitted(found.model, learner), found.tried_minute, Held(found.held))
+
+
+def _fitted(model: _Model | None, learner: Learner | None) -> Fitted | None:
+    if model is None or learner is None:
+        return None
+    return Fitted(learner.read(model.text), model.lead_min, model.until_minute)

@@ -19,7 +19,7 @@ from autoscaler.capacity import Capacity, capacity, of_model
 from autoscaler.coldstart import ColdStarts, measure
 from autoscaler.decide import Decision, Memory, Settings, Snapshot, decide
 from autoscaler.demand import demand, load_now
-from autoscaler.drain import NO_DRAIN, Drain, ordered
+from autoscaler.drain import ordered
 from autoscaler.history import History, extend
 from autoscaler.jobs import Jobs, JobView, Order
 from autoscaler.level import level
@@ -130,7 +130,7 @@ class Loop:
             return self._held(model, error)
 
     async def _pass_or_raise(self, model: Model, world: _World) -> Status:
-        carried = self._carried.get(model.name) or await self._restored(model, world.now)
+        carried = self._carried.get(model.name) or await self._restored(model)
         view = await self.ports.jobs.read(Names(self.spec.fleet.name).job(model.name))
         snapshot = self._snapshot(model, view, world, carried)
         carried = self._measured(model, snapshot, carried)
@@ -142,13 +142,15 @@ class Loop:
         await self._publish(model.name, status, memory)
         return status
 
-    async def _restored(self, model: Model, now: float) -> _Carried:
-        """Goes on where the autoscaler before this one stopped: its measured cold starts and its drain, whose wait begins afresh."""
+    async def _restored(self, model: Model) -> _Carried:
+        """Goes on with the cold starts that the autoscaler before this one measured.
+
+        Its drain is dropped, and the routers are told so: until this one has seen a whole window it may not scale in.
+        """
         state = await self.ports.states.read(model.name)
         if state is None:
             return _Carried(ColdStarts(model.cold_start_s))
-        drain = Drain("draining", state.draining, now) if state.draining else NO_DRAIN
-        return _Carried(ColdStarts(model.cold_start_s, state.cold_starts_s), Memory(drain), level=state.level)
+        return _Carried(ColdStarts(model.cold_start_s, state.cold_starts_s), level=state.level)
 
     def _snapshot(self, model: Model, view: JobView, world: _World, carried: _Carried) -> Snapshot:
         settings = self.spec.autoscaler

@@ -100,6 +100,19 @@ def test_below_the_minimum_no_cooldown_is_waited_out() -> None:
     assert decided(snapshot(0, 0.0, last=NOW - 1), settings(least=2)).order == 2
 
 
+def test_above_the_maximum_the_cooldown_is_waited_out() -> None:
+    assert decided(snapshot(9, 0.0, last=NOW - 1), settings(most=5)).desired == 9
+    assert decided(snapshot(9, 0.0, last=NOW - 301), settings(most=5)).desired == 1
+
+
+def test_of_equal_votes_the_one_that_is_not_sure_is_told() -> None:
+    both = settings(policy=(Policy(), Policy(signal="requests_per_min")))
+    for known, blind in (("concurrency", "requests_per_min"), ("requests_per_min", "concurrency")):
+        of_one = {"concurrency": 2.8, "requests_per_min": 84.0}[known]
+        made = decided(Snapshot(NOW, fleet(2), {known: Known(of_one, 1.0), blind: UNKNOWN}), both)
+        assert f"{blind} is unknown" in made.sentence
+
+
 def test_without_a_policy_the_minimum_is_kept() -> None:
     assert decided(snapshot(1, UNKNOWN), settings(least=2, policy=())).desired == 2
 

@@ -47,9 +47,10 @@ class World:
     order_error: ControlPlaneError | None = None
     publish_error: ControlPlaneError | None = None
     routers_answer: bool = True
+    lingering: int = 0
 
     def placed(self) -> tuple[Allocation, ...]:
-        return tuple(allocation(i) for i in range(self.count))
+        return tuple(allocation(i) for i in range(self.count + self.lingering))
 
     async def instances(self, service: str) -> Seen[tuple[Instance, ...]]:
         if self.consul_error:
@@ -142,6 +143,19 @@ async def test_scale_in_tells_the_routers_before_nomad_and_cleans_up_after() -> 
     assert world.published[-1].draining == ()
 
 
+async def test_a_victim_gets_nothing_new_until_nomad_has_stopped_it() -> None:
+    world = World(count=2, flying=0.0)
+    loop = loop_in(world)
+    await passes(loop, world, 8)
+    assert world.count == 1
+    world.lingering = 1
+    await passes(loop, world, 2)
+    assert world.published[-1].draining == ("alloc-1",)
+    world.lingering = 0
+    await passes(loop, world, 1)
+    assert world.published[-1].draining == ()
+
+
 async def test_a_busy_victim_is_waited_for() -> None:
     world = World(count=2, flying=0.0)
     loop = loop_in(world)
@@ -227,13 +241,14 @@ async def test_shadow_mode_orders_nothing_and_publishes_nothing() -> None:
     assert "1 -> 7" in status.sentence
 
 
-async def test_a_successor_goes_on_with_cold_starts_and_drain() -> None:
+async def test_a_successor_goes_on_with_the_cold_starts_and_drops_the_drain() -> None:
     world = World(count=2)
     await passes(loop_in(world), world, 6)
     world.stored["small-model"] = replace(world.stored["small-model"], cold_starts_s=(33.0,))
     successor = loop_in(world)
     await passes(successor, world, 1)
     assert world.published[-1].cold_start_p50_s == 33.0
+    assert (world.published[-2].draining, world.published[-1].draining) == (("alloc-1",), ())
 
 
 async def test_an_unchanged_state_is_published_every_ten_seconds_only() -> None:

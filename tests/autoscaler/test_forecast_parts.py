@@ -1,0 +1,182 @@
+"""The parts of the forecaster: what is kept, what is learnt from it, and how answers are held."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoscaler.forecast.features import MONOTONE, hours, levels_of, rises_at, rows
+from autoscaler.forecast.holding import HELD_MIN, Held, hold
+from autoscaler.forecast.labels import ahead, needs, whole
+from autoscaler.forecast.series import KEPT_MIN, Series, Window, restored
+
+LEAD_MIN = 5
+LEVELS = levels_of(12)
+
+
+def series_of(*counts: float | None, first_minute: int = 0) -> Series:
+    series = Series()
+    for minute, count in enumerate(counts, first_minute):
+        series.observe(minute, count)
+    return series
+
+
+def shown(series: Series) -> tuple[int, list[float], list[bool]]:
+    window = series.view()
+    return window.first_minute, window.counts.tolist(), window.gap.tolist()
+
+
+class TestSeries:
+    def test_a_gap_holds_the_last_count(self) -> None:
+        assert shown(series_of(3, None, None, 5, first_minute=7)) == (7, [3, 3, 3, 5], [False, True, True, False])
+
+    def test_it_begins_with_the_first_count(self) -> None:
+        assert shown(series_of(None, None, 4)) == (2, [4], [False])
+
+    def test_minutes_that_nobody_told_are_gaps(self) -> None:
+        series = series_of(3)
+        series.observe(3, 9)
+        assert shown(series) == (0, [3, 3, 3, 9], [False, True, True, False])
+
+    def test_a_count_that_comes_late_replaces_its_gap_and_what_was_held_after_it(self) -> None:
+        series = series_of(3, None, None, 5)
+        series.observe(1, 8)
+        assert shown(series) == (0, [3, 8, 8, 5], [False, False, True, False])
+
+    def test_a_count_is_not_changed_afterwards(self) -> None:
+        series = series_of(3, 4)
+        series.observe(0, 8)
+        series.observe(1, None)
+        assert shown(series) == (0, [3, 4], [False, False])
+
+    def test_age_is_the_number_of_gaps_at_the_end(self) -> None:
+        assert [series_of(*counts).age_min() for counts in ([1], [1, None], [1, None, None], [1, None, 2])] == [0, 1, 2, 0]
+
+    @pytest.mark.parametrize("count", [-1, float("nan"), float("inf")])
+    def test_what_is_no_count_is_refused(self, count: float) -> None:
+        with pytest.raises(ValueError, match="is not a count"):
+            series_of(count)
+
+    def test_memory_is_bounded_and_keeps_the_newest(self) -> None:
+        series = series_of(*range(2 * KEPT_MIN + 1000))
+        first, counts, _ = shown(series)
+        assert (first, len(counts), counts[0], counts[-1]) == (KEPT_MIN + 1000, KEPT_MIN, KEPT_MIN + 1000, 2 * KEPT_MIN + 999)
+
+    def test_after_a_silence_of_weeks_it_starts_anew(self) -> None:
+        series = series_of(1, 2)
+        series.observe(5 * KEPT_MIN, 3)
+        assert shown(series) == (5 * KEPT_MIN, [3], [False])
+
+    def test_a_copy_does_not_change_and_can_be_restored(self) -> None:
+        series = series_of(1, None, 2)
+        copy = series.copy()
+        series.observe(3, 9)
+        assert shown(restored(copy)) == (0, [1, 1, 2], [False, True, False])
+
+
+class TestHolding:
+    @pytest.mark.parametrize(
+        ("answers", "expected"),
+        [
+            ([(2, 2)], 2),
+            ([(2, 2), (5, 5)], 5),  # up at once
+            ([(5, 5), (2, 4)], 5),  # what was started is held
+            ([(5, 5)] + [(2, 4)] * HELD_MIN, 4),  # then hysteresis keeps what is worth keeping
+            ([(5, 5)] + [(2, 4)] * HELD_MIN + [(2, 2)] * HELD_MIN, 2),
+            ([(5, 5)] + [(2, 9)] * HELD_MIN, 5),  # worth keeping is not worth starting
+        ],
+    )
+    def test_answers(self, answers: list[tuple[int, int]], expected: int) -> None:
+        held = Held()
+        for minute, (wanted, kept) in enumerate(answers):
+            held = hold(held, minute, wanted, kept)
+        assert held.replicas == expected
+
+    def test_time_counts_and_not_the_number_of_answers(self) -> None:
+        held = hold(Held(), 0, 5, 5)
+        for _ in range(100):
+            held = hold(held, 1, 2, 2)
+        assert held.replicas == 5
+        assert len(held.recent) == 2
+        assert hold(held, HELD_MIN, 2, 2).replicas == 2
+
+    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=50))
+    def test_it_never_gives_less_than_is_wanted_nor_more_than_was_wanted(self, answers: list[tuple[int, int]]) -> None:
+        held, most = Held(), 0
+        for minute, (wanted, more) in enumerate(answers):
+            most = max(most, wanted)
+            held = hold(held, minute, wanted, wanted + more)
+            assert wanted <= held.replicas <= most
+
+
+class TestLabels:
+    def test_without_a_hold_a_need_is_the_part_of_the_load_that_falls_to_the_replica(self) -> None:
+        assert needs(np.array([0.0, 1.25, 9.0]), np.arange(3), 0).tolist() == [[0, 0, 0], [1, 0.25, 0], [1, 1, 1]]
+
+    def test_a_burst_that_the_hold_queue_carries_is_no_need(self) -> None:
+        burst = np.array([2.0, 2.9, 1.0, 1.0])
+        assert needs(burst, np.array([2]), 30).sum() == 0
+        assert needs(burst, np.array([2]), 0).sum() == pytest.approx(0.9)
+
+    def test_some_levels_have_the_needs_they_have_among_all(self) -> None:
+        load = np.random.default_rng(1).gamma(4, 1, 200)
+        assert np.array_equal(needs(load, np.array([2, 7]), 30), needs(load, np.arange(9), 30)[:, [2, 7]])
+
+    def test_ahead_is_the_mean_of_what_follows(self) -> None:
+        assert ahead(np.array([[0.0], [1.0], [1.0], [0.0]]), 2).ravel().tolist() == [0.5, 1, 0.5]
+        assert whole(np.array([False, True, False, False]), 2).tolist() == [False, False, True]
+
+
+def features(load: np.ndarray, ends: list[int], first_minute: int = 100) -> np.ndarray:
+    at = np.array(ends)
+    rises = rises_at(load, first_minute, hours(first_minute, at), LEAD_MIN)
+    return rows(load, first_minute, at, levels=LEVELS, lead_min=LEAD_MIN, rises=rises)
+
+
+def some_load(minutes: int, seed: int = 3) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return np.exp(np.cumsum(random.normal(0, 0.05, minutes)) * 0.3 + random.normal(0, 0.1, minutes)) * 3
+
+
+class TestFeatures:
+    def test_many_minutes_at_once_give_what_each_gives_alone_with_nothing_after_it(self) -> None:
+        load = some_load(11000)
+        ends = [1, 2, 20, 200, 1441, 1500, 5000, 10079, 10081, 10999, 11000]
+        together = features(load, ends)
+        for row, end in zip(together, ends, strict=True):
+            np.testing.assert_allclose(features(load[:end], [end])[0], row, rtol=1e-5, atol=1e-6)
+
+    @given(end=st.integers(1, 2000), factor=st.sampled_from([0.0, 0.5, 100.0]))
+    def test_what_comes_after_a_minute_does_not_matter(self, end: int, factor: float) -> None:
+        load = some_load(2200)
+        changed = load.copy()
+        changed[end:] *= factor
+        assert np.array_equal(features(load, [end]), features(changed, [end]), equal_nan=True)
+
+    def test_what_came_just_before_it_does(self) -> None:
+        load = some_load(2200)
+        changed = load.copy()
+        changed[1999] *= 2
+        assert not np.array_equal(features(load, [2000]), features(changed, [2000]), equal_nan=True)
+
+    def test_each_column_grows_or_falls_with_the_level_as_the_learner_is_told(self) -> None:
+        found = features(some_load(3000), [300, 1500, 3000])
+        assert found.shape[2] == len(MONOTONE)
+        for column, sign in enumerate(MONOTONE):
+            steps = np.nan_to_num(np.diff(found[:, :, column], axis=1))
+            assert (steps * sign <= 0).all() if sign else (steps == 0).all(), column
+
+    @pytest.mark.parametrize("load", [np.zeros(1500), np.full(1500, 1e6)])
+    def test_no_load_and_a_load_beyond_all_levels_are_loads_too(self, load: np.ndarray) -> None:
+        assert not np.isinf(features(load, [1, 1500])).any()
+
+    def test_every_level_of_an_ordinary_fleet_is_asked_about_and_a_large_one_is_not_costly(self) -> None:
+        assert levels_of(60).tolist() == list(range(60))
+        large = levels_of(2000)
+        assert (large[0], large[-1], len(np.unique(large))) == (0, 1999, len(large))
+        assert len(large) < 220
+        assert (np.diff(large) <= 1 + large[:-1] / 30).all()
+
+
+def test_a_window_has_the_length_of_its_counts() -> None:
+    assert len(Window(0, np.zeros(3), np.zeros(3, dtype=bool))) == 3

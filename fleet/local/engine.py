@@ -2,7 +2,8 @@
 
     python -m fleet.local.engine --weights FILE --alias NAME --port PORT
 
-It listens only when the weights are loaded. What it gets beyond its slots it queues, without limit and without a refusal.
+It listens after --load-delay, and answers 503 until the weights are loaded. What it gets beyond its slots it queues, without limit and
+without a refusal.
 Told to stop (SIGTERM, SIGINT) it goes on serving until nothing runs and nothing waits; who wants it gone earlier kills it, as Nomad
 does after kill_timeout. llama.cpp's own shutdown is not used while a request runs: it stalls every stream for 30 s and then cuts it.
 """

@@ -45,7 +45,7 @@ def lease() -> Iterator[ports.Lease]:
 
 
 def start(port: int, folder: Path, **options: object) -> Process:
-    given = {"weights": bundled_weights(), "alias": "tiny", "port": port, "slots": SLOTS, "context": 512, "threads": 2} | options
+    given = {"weights": bundled_weights(), "alias": "tiny", "port": port, "slots": SLOTS, "context": 512} | options
     arguments = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     return spawn([sys.executable, "-m", "fleet.local.engine", *arguments], folder / "log", marker=folder)
 

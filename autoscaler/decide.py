@@ -201,9 +201,10 @@ def _drain_told(snapshot: Snapshot, autoscaler: Autoscaler, drain: Drain) -> str
     which = _indexes(victims)
     waited_s = snapshot.at - drain.since
     left = requests_left(victims)
+    told = "1 request" if left == 1 else f"{left:g} requests"
     if drain.phase == "draining":
-        return f"draining {which} first, {left:g} requests left, {waited_s:.0f} s of at most {autoscaler.drain_s:g} s"
-    return f"drained {which} in {waited_s:.0f} s" if not left else f"stops {which} with {left:g} requests after {waited_s:.0f} s"
+        return f"draining {which} first, {told} left, {waited_s:.0f} s of at most {autoscaler.drain_s:g} s"
+    return f"drained {which} in {waited_s:.0f} s" if not left else f"stops {which} with {told} after {waited_s:.0f} s"
 
 
 def _indexes(replicas: Sequence[Replica]) -> str:

@@ -174,7 +174,7 @@ def test_scale_in_drains_the_highest_index_first_and_then_orders() -> None:
     assert (first.desired, first.order, first.memory.drain.victims) == (1, 2, ("alloc-1",))
     busy = drained_pass(0.5, NOW + 30, first.memory, busy=1.0)
     assert not busy.scales
-    assert "draining [1] first, 1 requests left, 30 s of at most 120 s" in busy.sentence
+    assert "draining [1] first, 1 request left, 30 s of at most 120 s" in busy.sentence
     idle = drained_pass(0.5, NOW + 40, busy.memory)
     assert idle.order == 1
     assert "drained [1] in 40 s" in idle.sentence

@@ -21,6 +21,7 @@ from autoscaler.board import Status
 from autoscaler.jobs import NomadJobs
 from autoscaler.loop import Loop, Ports
 from autoscaler.scrape import Scraper, open_session
+from autoscaler.signals import Unknown
 from autoscaler.states import ConsulStates
 from fleet.consul import Consul
 from fleet.metrics import IN_FLIGHT
@@ -96,12 +97,16 @@ async def test_one_two_one_with_real_engines(nomad_server: servers.NomadServer) 
             ordered = next(status for status in said if status.done == "1 -> 2")
             assert ordered.sentence in await _scaling_messages(nomad_server, job_id)
 
+            story = asyncio.create_task(_long_story(await _address(consul, names, "1")))
+            await until(lambda: _last(said), lambda s: s is not None and _busy(s) == 1)
             recorder.gauge(IN_FLIGHT, MODEL, value=0.5)
             draining = await until(state, lambda s: s is not None and bool(s.draining))
             assert draining is not None
             assert draining.desired == 1
             victim = {a.alloc_id: a.index for a in nomad.allocations(job_id)}[draining.draining[0]]
             assert victim == 1
+            assert (await story).rstrip().endswith("data: [DONE]")
+            assert any("draining [1] first, 1 request left" in status.sentence for status in said)
             alone = await until(state, lambda s: s is not None and s.placed == 1 and not s.draining)
             assert alone is not None
             assert alone.ready == 1
@@ -160,6 +165,26 @@ async def _scaling_messages(server: servers.NomadServer, job_id: str) -> list[st
 
 async def _done(said: list[Status]) -> list[str]:
     return [status.done for status in said]
+
+
+async def _address(consul: Consul, names: Names, index: str) -> str:
+    instances = (await consul.instances(names.model_service)).value
+    return next(f"http://{i.host}:{i.port}" for i in instances if i.meta[META_ALLOC_INDEX] == index)
+
+
+async def _long_story(address: str) -> str:
+    """A stream of several seconds, past the routers; all of its text."""
+    wish = {"messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 500, "ignore_eos": True, "stream": True}
+    async with aiohttp.ClientSession(address) as http, http.post("/v1/chat/completions", json=wish) as response:
+        return await response.text()
+
+
+def _busy(status: Status) -> float:
+    """Requests that the engines of the placed replicas had at the last scrape."""
+    if isinstance(status.capacity, Unknown):
+        return 0.0
+    loads = [replica.requests for replica in status.capacity.replicas]
+    return sum(load.value for load in loads if not isinstance(load, Unknown))
 
 
 async def _last(said: list[Status]) -> Status | None:

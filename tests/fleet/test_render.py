@@ -98,7 +98,31 @@ def test_nomad_waits_longer_than_a_cold_start_takes(cold_start_s: float) -> None
     assert patience.restart_s >= 3 * cold_start_s
 
 
-hostile = st.text(st.sampled_from('$%{}"\\~ \n\t\r\x00\x1f\x7fa[]<>#é\u2028\U0001f600'), max_size=12)
+pieces = [
+    "${",
+    "%{",
+    "$",
+    "%",
+    "{",
+    "}",
+    '"',
+    "\\",
+    "~",
+    " ",
+    "\n",
+    "\t",
+    "\r",
+    "\x00",
+    "\x1f",
+    "\x7f",
+    "a",
+    "[",
+    "<<<",
+    "#",
+    "é",
+    "\u2028",
+]
+hostile = st.lists(st.sampled_from(pieces), max_size=8).map("".join)
 
 
 @given(hostile | st.text())

@@ -147,6 +147,21 @@ def test_a_model_whose_row_is_wrong_is_still_known_to_the_routes(tmp_path: Path)
     assert [finding.split(": ")[1] for finding in findings] == ["model.large.engine"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('image = "vllm/vllm-openai:v0.30.0"', "image = 3", "model.large.image"),
+        ('driver = "raw_exec"', 'driver = "docker"\nimage = 3', "runtime.image"),
+        ('[runtime]\ndriver = "raw_exec"', "runtime = 3", "fleet.runtime"),
+        ('chain = ["large", "small"]', 'chain = "large"', "route.0.chain"),
+        ('chain = ["large", "small"]', "", "route.0.chain"),
+    ],
+)
+def test_a_key_that_is_wrong_by_itself_is_named_once(tmp_path: Path, old: str, new: str, key: str) -> None:
+    findings = found(write(tmp_path, GOOD.replace(old, new)))
+    assert [finding.split(": ")[1] for finding in findings if finding.split(": ")[1].startswith(key)] == [key]
+
+
 def test_an_overlay_changes_rows_by_name_and_tables_by_key(tmp_path: Path) -> None:
     overlay = """
 [fleet]

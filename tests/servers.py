@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.local import agents, ports, tools
+from fleet.local import agents, leftovers, ports, tools
 
 
 @dataclass
@@ -67,7 +67,7 @@ def ground() -> Iterator[agents.Ground]:
     try:
         yield agents.Ground(state, ports.block(lease.base), lease)
     finally:
-        agents.sweep(state)
+        leftovers.sweep(state)
         lease.close()
 
 

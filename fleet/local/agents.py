@@ -1,7 +1,7 @@
 """Consul, Nomad and Redis of one machine: their configuration, start and stop.
 
 Every port is explicit and every listener is on loopback. Both agents run in dev mode: state in memory, no peers. Nomad ended with
-SIGTERM ends its tasks and unmounts their folders; Nomad killed does neither, which is what `sweep` is for.
+SIGTERM ends its tasks and unmounts their folders; Nomad killed does neither, which is what fleet/local/leftovers.py is for.
 What is deployed on them is not decided here.
 """
 
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from urllib.parse import urlsplit
 
 from fleet.errors import StackError
 from fleet.local.ports import HOST, Lease, Ports
-from fleet.local.processes import Process, is_alive, marked, spawn, terminate, wait_until
+from fleet.local.processes import Process, is_alive, spawn, terminate, wait_until
 
 READY_S = 60.0
 _STOP_S = 20.0
@@ -132,17 +130,6 @@ def stop(agent: Agent) -> None:
     terminate([agent.process], grace_s=_STOP_S)
 
 
-def sweep(state: Path) -> None:
-    """Ends every process of a stack and unmounts and removes its folder, whatever is left of it.
-
-    Raises:
-        StackError: something does not go away; the message names it.
-    """
-    terminate(marked(state), grace_s=_STOP_S)
-    _unmount_below(state)
-    shutil.rmtree(state, onerror=_not_removed)
-
-
 def log_tail(log: Path, lines: int = 12) -> str:
     """The last lines of a log, indented; empty where there is none."""
     if not log.exists():
@@ -177,15 +164,28 @@ def _await(agent: Agent, ready: Callable[[], bool]) -> None:
         )
 
 
+def has_web_pages(nomad: str) -> bool:
+    """A Nomad built from its module comes without its web pages; released ones have them."""
+    return b"not available in this binary" not in _read(nomad, "/ui/")
+
+
 def _get(address: str, path: str) -> Any:
     """JSON answered with 200; None for anything else, also for no answer."""
+    try:
+        return json.loads(_read(address, path))
+    except ValueError:
+        return None
+
+
+def _read(address: str, path: str) -> bytes:
+    """What is answered with 200; empty for anything else, also for no answer."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=5)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        return json.loads(response.read()) if response.status == 200 else None
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
+        return response.read() if response.status == 200 else b""
+    except (OSError, http.client.HTTPException):
+        return b""
     finally:
         connection.close()
 
@@ -207,22 +207,3 @@ def _answers(port: int) -> bool:
             return connection.recv(16).startswith(b"+PONG")
     except OSError:
         return False
-
-
-def _unmount_below(state: Path) -> None:
-    for point in reversed(mounts_below(state)):
-        done = subprocess.run(["umount", "--lazy", str(point)], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise StackError(f"cannot unmount {point}: {done.stderr.strip()}; run this as the user who started the system")
-
-
-def mounts_below(folder: Path) -> list[Path]:
-    """Mount points below a folder, outer before inner (proc_pid_mountinfo(5), field 5, blanks as octal)."""
-    rows = Path("/proc/self/mountinfo").read_text().splitlines()
-    points = [Path(row.split(" ")[4].encode().decode("unicode_escape")) for row in rows]
-    return sorted(point for point in points if point.is_relative_to(folder))
-
-
-def _not_removed(_function: Any, path: str, error: Any) -> None:
-    if not isinstance(error[1], FileNotFoundError):
-        raise StackError(f"cannot remove {path}: {error[1]}; run this as the user who started the system")

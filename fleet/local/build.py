@@ -40,6 +40,7 @@ def build_missing() -> None:
     """
     if not _missing():
         return
+    click.echo("building what is not installed of Nomad and Consul, once, into the cache: about 15 minutes on two cores")
     cache_folder().mkdir(parents=True, exist_ok=True)
     with _locked(cache_folder() / "lock"), _ticker() as tell:
         for wanted in _missing():  # again: another build may have just ended

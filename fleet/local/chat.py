@@ -29,7 +29,7 @@ def ask(router: str, model: str) -> str:
         return answers[-1][0] not in (0, 503)
 
     if not wait_until(lambda: _call(router, "GET", "/health")[0] == 200, _PATIENCE_S):
-        raise StackError(f"the router at {router} is not well: GET /health does not answer 200; see its log in Nomad's UI")
+        raise StackError(f"the router at {router} is not well: GET /health does not answer 200")
     wait_until(asked, _PATIENCE_S)
     status, text = answers[-1]
     try:

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from fleet.errors import StackError, WarmfleetError
-from fleet.local import build, chat, stack, tools
+from fleet.local import agents, build, chat, stack, tools
 from fleet.local import status as looking
 from fleet.local.progress import progress, table
 from fleet.local.records import Record
@@ -91,13 +91,15 @@ def document(found: Status) -> dict[str, Any]:
 
 
 def urls(record: Record) -> str:
-    return f"  router  {record.router}\n  Nomad   {record.address('nomad')}/ui\n  Consul  {record.address('consul')}/ui"
+    nomad = record.address("nomad")
+    pages = "/ui" if agents.has_web_pages(nomad) else "   (API only: built from source, without web pages)"
+    return f"  router  {record.router}\n  Nomad   {nomad}{pages}\n  Consul  {record.address('consul')}/ui"
 
 
 def next_steps(record: Record) -> str:
     body = '{"model": "small-model", "messages": [{"role": "user", "content": "Hello"}]}'
     curl = f"curl {record.router}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
-    return f"up\n{urls(record)}\n\nTry:\n  {curl}\n  warmfleet status\n  make down"
+    return f"up\n{urls(record)}\n\nTry:\n  {curl}\n  make status\n  make down"
 
 
 def _started(state: Path, variables: tuple[str, ...], own_ports: bool) -> Record:

@@ -118,7 +118,7 @@ def await_passing(stack: Record, show: Callable[[Sequence[status.Part]], None], 
         complaints = list(_complaints(nomad, stack, parts, waited))
         if waited > timeout_s:
             slow = ", ".join(f"{p.name} ({p.passing} of {p.desired})" for p in parts if not p.is_complete)
-            complaints.append(f"not all replicas pass after {waited:.0f} s: {slow}; look at {stack.address('nomad')}/ui")
+            complaints.append(f"not all replicas pass after {waited:.0f} s: {slow}; see the logs of their allocations")
         if complaints:
             raise StackError("\n".join(complaints))
         time.sleep(_POLL_S)

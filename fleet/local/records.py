@@ -6,6 +6,7 @@ It holds no secret and nothing that can be asked of Nomad or Consul.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,11 +44,26 @@ class Record:
         return agent.address if agent else ""
 
 
+def begin(state: Path, record: Record) -> None:
+    """Writes the first record, and so takes the folder, which is made if need be; of two that try at once one succeeds.
+
+    Raises:
+        StackError: the folder is taken, or not a stack's.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    fresh = _fresh(state, record)
+    try:
+        read(state)
+        (state / FILE).hardlink_to(fresh)
+    except FileExistsError as error:
+        raise StackError(f"{state} is in use: run `make down` first") from error
+    finally:
+        fresh.unlink()
+
+
 def write(state: Path, record: Record) -> None:
     """Replaces the record in one step: a reader sees the old one or the new one."""
-    fresh = state / f"{FILE}.new"
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(record, enc_hook=str), indent=2))
-    fresh.replace(state / FILE)
+    _fresh(state, record).replace(state / FILE)
 
 
 def read(state: Path) -> Record | None:
@@ -59,11 +75,17 @@ def read(state: Path) -> Record | None:
     try:
         return msgspec.json.decode((state / FILE).read_bytes(), type=Record, dec_hook=_decode)
     except FileNotFoundError:
-        if state.is_dir() and any(path.name != f"{FILE}.new" for path in state.iterdir()):
+        if state.is_dir() and any(not path.name.startswith(FILE) for path in state.iterdir()):
             raise StackError(f"{state} has no {FILE}, so it is not a state folder of warmfleet: name another one with --state") from None
         return None
     except msgspec.MsgspecError as error:
         raise Damaged(f"{state / FILE} is damaged ({error}): run `make down`") from error
+
+
+def _fresh(state: Path, record: Record) -> Path:
+    path = state / f"{FILE}.{os.getpid()}"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(record, enc_hook=str), indent=2))
+    return path
 
 
 def _decode(kind: type[Any], value: Any) -> Any:

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from fleet.errors import StackError, Unreachable
-from fleet.local import agents, jobs, ports, records, tools
+from fleet.errors import Unreachable
+from fleet.local import agents, jobs, leftovers, ports, records, tools
 from fleet.local.processes import Process, is_alive, start_time
 from fleet.local.records import Record
 from fleet.local.status import Part
@@ -91,15 +91,14 @@ def down(state: Path, *, progress: Progress | None = None) -> bool:
         _leave(records.read(state), tell)
     except records.Damaged:
         tell.say("the record is damaged; looking for the processes themselves")
-    agents.sweep(state)
+    leftovers.sweep(state)
     return True
 
 
 def _claim(state: Path) -> Record:
-    state.mkdir(parents=True, exist_ok=True)
-    if records.read(state) is not None:
-        raise StackError(f"{state} is in use: run `make down` first")
-    return _noted(state, Record(phase="starting", owner=Process(os.getpid(), start_time(os.getpid()) or 0)))
+    begun = Record(phase="starting", owner=Process(os.getpid(), start_time(os.getpid()) or 0))
+    records.begin(state, begun)
+    return begun
 
 
 def _start_agents(begun: Record, programs: tools.Tools, ground: agents.Ground, tell: Progress) -> Record:

@@ -27,7 +27,10 @@ OUR_PARTS = ("redis", "router", "autoscaler")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One job in numbers: `desired` replicas, of which `running` have a process and `passing` answer; `failed` broken allocations."""
+    """One job in numbers: `desired` replicas, of which `running` have a process and `passing` answer.
+
+    `failed` counts broken allocations while replicas are missing; what was made good again is history.
+    """
 
     name: str
     status: str
@@ -81,14 +84,15 @@ def look_at_parts(record: Record) -> tuple[Part, ...]:
 
 def _part(nomad: Nomad, names: Names, name: str, seen: dict[str, tuple[Instance, ...]]) -> Part:
     info, allocations = nomad.job(names.job(name)), nomad.allocations(names.job(name))
-    broken = [a for a in allocations if is_broken(a)]
-    instances = seen[_service(names, name)]
+    desired = sum(info.counts.values()) if info and not info.stopped else 0
+    passing = sum(i.passing for i in seen[_service(names, name)] if name in OUR_PARTS or name in i.tags)
+    broken = [a for a in allocations if is_broken(a)] if passing < desired else []
     return Part(
         name=name,
         status=info.status if info else "not deployed",
-        desired=sum(info.counts.values()) if info and not info.stopped else 0,
+        desired=desired,
         running=sum(a.live and a.client_status == "running" for a in allocations),
-        passing=sum(i.passing for i in instances if name in OUR_PARTS or name in i.tags),
+        passing=passing,
         failed=len(broken),
         failure=broken[-1].failure if broken else "",
     )

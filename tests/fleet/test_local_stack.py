@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from fleet.errors import StackError
-from fleet.local import agents, commands, ports, records, stack, status, tools
+from fleet.local import agents, commands, leftovers, ports, records, stack, status, tools
 from fleet.local.processes import Process, is_alive, marked, start_time, wait_until
 from fleet.local.records import Record
 from fleet.local.status import Part
@@ -94,6 +94,16 @@ def test_what_is_wrong_with_a_stack_is_said(tmp_path: Path, record: Record, said
     assert said in "\n".join(found.problems)
 
 
+def test_of_two_that_take_a_folder_one_succeeds(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    records.begin(state, Record(phase="starting", owner=THIS))
+    with pytest.raises(StackError, match="in use"):
+        records.begin(state, Record(phase="starting", owner=GONE))
+    assert [path.name for path in state.iterdir()] == [records.FILE]
+    first = records.read(state)
+    assert first is not None and first.owner == THIS
+
+
 @pytest.mark.parametrize(
     ("desired", "passing", "answers", "is_complete"),
     [(1, 1, True, True), (1, 0, False, False), (3, 1, True, False), (0, 0, True, True), (1, 2, True, True)],
@@ -129,7 +139,7 @@ class TestWithAgents:
         folder = tmp_path / "state"
         yield folder
         if folder.exists():
-            agents.sweep(folder)
+            leftovers.sweep(folder)
 
     @pytest.fixture
     def running(self, state: Path) -> Record:
@@ -153,11 +163,12 @@ class TestWithAgents:
             victim = running.agent(name)
             assert victim is not None
             os.kill(victim.process.pid, signal.SIGKILL)
-        before = marked(state)
+        before, groups = marked(state), list(leftovers.groups_below(state))
         assert sleepers(before)
         assert stack.down(state)
         assert not any(map(is_alive, before))
-        assert agents.mounts_below(state) == []
+        assert not any(group.exists() for group in groups)
+        assert leftovers.mounts_below(state) == []
         assert not state.exists()
         assert not stack.down(state)
 

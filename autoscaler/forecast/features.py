@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
-Floats = npt.NDArray[np.float64]
+from autoscaler.forecast.windows import Ends, Floats, last, last_max, max_from
+
 Rows = npt.NDArray[np.float32]
-Ends = npt.NDArray[np.intp]
 Levels = npt.NDArray[np.intp]
 Rises = tuple[Floats, ...]
 
@@ -27,6 +26,8 @@ SLACK_MIN = 6
 LEAST_REPLICAS = 0.05
 """Loads below this are one: the log of nothing must not outweigh everything else."""
 
+_LEVEL_MIN = 3
+_RECENT_MIN = 190
 _MEANS = (1, 3, 10, 30)
 _MAXIMA = (15, 60, 180, 360, 1440, 10080)
 _TRENDS = (10, 30, 120)
@@ -64,14 +65,15 @@ def rows(load: Floats, first_minute: int, ends: Ends, *, levels: Levels, lead_mi
         ends: growing indices, from 1 to len(load).
         rises: `rises_at` of the same load and of all these ends.
     """
-    span = lead_min + SLACK_MIN
     log_v = log_thresholds(levels)
-    level3 = level(load, ends)
+    recent = last(load, ends, _RECENT_MIN)
+    distance = log_v[None, :] - _log_means(recent, (_LEVEL_MIN,))
+    same = _level_free(first_minute + ends, recent)
     parts = [
-        log_v[None, :, None] - _anchors(load, ends, span, level3)[:, None, :],
+        log_v[None, :, None] - _anchors(load, ends, recent, lead_min + SLACK_MIN)[:, None, :],
         _since_and_shares(load, ends, levels),
-        _survival(first_minute + ends, log_v[None, :] - level3[:, None], rises),
-        np.broadcast_to(_level_free(load, first_minute, ends, level3)[:, None, :], (len(ends), len(levels), 9)),
+        _survival(first_minute + ends, distance, rises),
+        np.broadcast_to(same[:, None, :], (len(ends), len(levels), same.shape[1])),
     ]
     return np.concatenate(parts, axis=2, dtype=np.float32)
 
@@ -91,7 +93,7 @@ def rises_at(load: Floats, first_minute: int, at_hours: Iterable[int], lead_min:
     span = lead_min + SLACK_MIN
     oldest = max(1, min(wanted) - first_minute - span + 1 - _SURVIVALS[-1])
     ends = np.arange(oldest, max(oldest, max(wanted) - first_minute - span + 1))
-    rises = _ratio(load, ends, span)
+    rises = _rise(load, ends, span)
     return {hour: _sorted(rises, hour - first_minute - span + 1 - oldest) for hour in wanted}
 
 
@@ -101,38 +103,44 @@ def _sorted(rises: Floats, known: int) -> Rises:
 
 def level(load: Floats, ends: Ends) -> Floats:
     """Log of the mean load of the last three minutes: the present, to which a model's range is tied."""
-    return _log(_mean(load, ends, 3))
+    return _log(last(load, ends, _LEVEL_MIN).mean(axis=1))
 
 
-def _anchors(load: Floats, ends: Ends, span: int, level3: Floats) -> Floats:
+def _anchors(load: Floats, ends: Ends, recent: Floats, span: int) -> Floats:
     """Log loads from which a threshold's distance is taken, shape (ends, anchors)."""
-    columns = [_log(_mean(load, ends, w)) for w in _MEANS]
-    columns += [_log(_max(load, ends, w)) for w in _MAXIMA]
-    columns += [_log(_max_between(load, ends - d * DAY - _AROUND_MIN, span + 2 * _AROUND_MIN)) for d in _SAME_TIME]
-    columns += [level3 + _ratio(load, ends - d * DAY, span) for d in _SAME_RATIO]
-    return np.stack(columns, axis=1)
+    means = _log_means(recent, _MEANS)
+    maxima = _log(np.stack([last_max(load, ends, w) for w in _MAXIMA], axis=1))
+    same_time = ends[:, None] - DAY * np.array(_SAME_TIME)
+    around = _log(max_from(load, same_time - _AROUND_MIN, span + 2 * _AROUND_MIN))
+    ratios = _log_means(recent, (_LEVEL_MIN,)) + np.stack([_rise(load, ends - DAY * days, span) for days in _SAME_RATIO], axis=1)
+    return np.concatenate([means, maxima, around, ratios], axis=1)
 
 
-def _ratio(load: Floats, ends: Ends, span: int) -> Floats:
+def _rise(load: Floats, ends: Ends, span: int) -> Floats:
     """How far the `span` minutes after each end rose above the level at it, in logs; NaN before the beginning."""
-    known = ends > 0
-    return np.where(known, _log(_max_between(load, ends, span)) - _log(_mean(load, np.maximum(ends, 1), 3)), np.nan)
+    rises = _log(max_from(load, ends, span)) - level(load, np.maximum(ends, 1))
+    out: Floats = np.where(ends > 0, rises, np.nan)
+    return out
 
 
-def _level_free(load: Floats, first_minute: int, ends: Ends, level3: Floats) -> Floats:
-    day = (first_minute + ends) % DAY / DAY
-    steps30 = np.diff(_log(_window(load, ends, 31)), axis=1)
-    tens = _log(_window(load, ends, 190)[:, -190:].reshape(len(ends), 19, 10).mean(axis=2))
-    columns = [level3 - _log(_mean(load, ends, w)) for w in _TRENDS]
-    columns += [_log(_window(load, ends, 30)).std(axis=1), steps30.std(axis=1), np.diff(tens, axis=1).std(axis=1)]
-    columns += [np.sin(2 * np.pi * day), np.cos(2 * np.pi * day), day]
-    return np.stack(columns, axis=1)
+def _level_free(minutes: Ends, recent: Floats) -> Floats:
+    """What is the same for all levels of a minute: trends, deviations, time of day; shape (ends, columns)."""
+    log30 = _log(recent[:, -31:])
+    tens = _log(recent.reshape(len(recent), -1, 10).mean(axis=2))
+    deviations = [log30[:, 1:].std(axis=1), np.diff(log30, axis=1).std(axis=1), np.diff(tens, axis=1).std(axis=1)]
+    trends = _log_means(recent, (_LEVEL_MIN,)) - _log_means(recent, _TRENDS)
+    day = minutes % DAY / DAY
+    return np.column_stack([trends, *deviations, np.sin(2 * np.pi * day), np.cos(2 * np.pi * day), day])
+
+
+def _log_means(recent: Floats, widths: tuple[int, ...]) -> Floats:
+    return _log(np.stack([recent[:, -w:].mean(axis=1) for w in widths], axis=1))
 
 
 def _since_and_shares(load: Floats, ends: Ends, levels: Levels) -> Floats:
     """Log minutes since each threshold was reached, and the shares of the last windows in which it was: (ends, levels, 5)."""
     oldest = max(0, int(ends[0]) - _SHARES[-1])
-    reached = np.searchsorted(levels + 0.5, load[oldest : ends[-1]], side="right")  # how many thresholds, in each minute
+    reached = _reached(load[oldest : ends[-1]], levels)
     out = np.empty((len(ends), len(levels), 1 + len(_SHARES)))
     for row, end in enumerate(ends - oldest):
         recent = reached[max(0, end - _SHARES[-1]) : end]
@@ -140,6 +148,14 @@ def _since_and_shares(load: Floats, ends: Ends, levels: Levels) -> Floats:
         for column, w in enumerate(_SHARES, start=1):
             counts = np.bincount(recent[-w:], minlength=len(levels) + 1)
             out[row, :, column] = counts[:0:-1].cumsum()[::-1] / min(w, len(recent))
+    return out
+
+
+def _reached(load: Floats, levels: Levels) -> Ends:
+    """How many thresholds each load reaches. By table: a search per minute would be most of the cost of a decision."""
+    most = int(levels[-1]) + 1
+    table = np.searchsorted(levels + 1, np.arange(most + 1), side="right")
+    out: Ends = table[np.minimum(load + 0.5, most).astype(np.intp)]
     return out
 
 
@@ -165,55 +181,4 @@ def _survival(minutes: Ends, distance: Floats, rises: Mapping[int, Rises]) -> Fl
 
 def _log(load: Floats) -> Floats:
     out: Floats = np.log(np.maximum(load, LEAST_REPLICAS))
-    return out
-
-
-def _mean(load: Floats, ends: Ends, width: int) -> Floats:
-    out: Floats = _window(load, ends, width).mean(axis=1)
-    return out
-
-
-def _window(load: Floats, ends: Ends, width: int) -> Floats:
-    """The last `width` values before each end, shape (ends, width); before the beginning the first value stands."""
-    out: Floats = load[np.maximum(ends[:, None] + np.arange(-width, 0), 0)]
-    return out
-
-
-def _max(load: Floats, ends: Ends, width: int) -> Floats:
-    """Of the last `width` values before each end, or of as many as there are."""
-    starts = np.maximum(ends - width, 0)
-    if len(ends) == 1:
-        only: Floats = load[starts[0] : ends[0]].max(keepdims=True)
-        return only
-    every: Floats = _running_max(load, width)[ends - 1]
-    return every
-
-
-def _running_max(load: Floats, width: int) -> Floats:
-    padded = np.concatenate([np.full(width - 1, -np.inf), load])
-    return _block_max(padded, width)
-
-
-def _block_max(values: Floats, width: int) -> Floats:
-    """Maximum of every run of `width` values, in one pass forward and one back over blocks of that width."""
-    full = np.concatenate([values, np.full(-len(values) % width, -np.inf)]).reshape(-1, width)
-    forward = np.maximum.accumulate(full, axis=1).ravel()
-    back = np.maximum.accumulate(full[:, ::-1], axis=1)[:, ::-1].ravel()
-    count = len(values) - width + 1
-    out: Floats = np.maximum(back[:count], forward[width - 1 : width - 1 + count])
-    return out
-
-
-def _max_between(load: Floats, starts: Ends, width: int) -> Floats:
-    """Maximum of load[start : start + width] for each start; NaN where that begins before the beginning or ends after the end."""
-    inside = (starts >= 0) & (starts + width <= len(load))
-    out = np.full(len(starts), np.nan)
-    if inside.any():
-        out[inside] = _runs(load, starts[inside], width)
-    return out
-
-
-def _runs(load: Floats, starts: Ends, width: int) -> Floats:
-    few = len(starts) * 4 < len(load)
-    out: Floats = sliding_window_view(load, width)[starts].max(axis=1) if few else _block_max(load, width)[starts]
     return out

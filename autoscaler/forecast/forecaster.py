@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.forecast.features import DAY, SLACK_MIN, Floats, Levels, Rises, hours, levels_of, rises_at, rows
+from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, Rises, hours, levels_of, rises_at, rows
 from autoscaler.forecast.holding import KEEP, Held, hold
 from autoscaler.forecast.question import Forecast, Question
 from autoscaler.forecast.series import Series, Window, restored
 from autoscaler.forecast.training import LEAST_DAYS, Fitted, near
+from autoscaler.forecast.windows import Floats
 
 _REFIT_MIN = DAY
 _LOOK_BACK_MIN = 8 * DAY

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from autoscaler.forecast.features import MONOTONE, Floats, Rows
+from autoscaler.forecast.features import MONOTONE, Rows
+from autoscaler.forecast.windows import Floats
 
 
 class Model(Protocol):

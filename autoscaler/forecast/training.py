@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from autoscaler.forecast.features import DAY, SLACK_MIN, Floats, Levels, Rows, hours, level, levels_of, log_thresholds, rises_at, rows
+from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, Rows, hours, level, levels_of, rises_at, rows
 from autoscaler.forecast.labels import ahead, needs, whole
 from autoscaler.forecast.learner import Learner, Model
 from autoscaler.forecast.question import Question
 from autoscaler.forecast.series import Window
+from autoscaler.forecast.windows import Floats
 
 LEAST_DAYS = 2
-NEAR = (-0.3, 1.8)
-"""Levels that are asked about, in logs around the load of the last three minutes: from 3/4 of it to six times it."""
+NEAR = (0.74, 3.3, 2.0)
+"""Levels that are asked about, from and to, around the load of the last three minutes: .74 of it, and 3.3 of it and 2 replicas."""
 
 _DAYS = 14
 _EVERY_MIN = 4
@@ -48,8 +49,9 @@ def refit(window: Window, question: Question, learner: Learner) -> Fitted | None
 
 def near(load: Floats, ends: npt.NDArray[np.intp], levels: Levels) -> npt.NDArray[np.bool_]:
     """Which levels are asked about at each end, shape (ends, levels)."""
-    distance = log_thresholds(levels)[None, :] - level(load, ends)[:, None]
-    out: npt.NDArray[np.bool_] = (distance >= NEAR[0]) & (distance <= NEAR[1])
+    now = np.exp(level(load, ends))[:, None]
+    thresholds = levels[None, :] + 0.5
+    out: npt.NDArray[np.bool_] = (thresholds >= NEAR[0] * now) & (thresholds <= NEAR[1] * now + NEAR[2])
     return out
 
 

@@ -117,13 +117,19 @@ class TestWhateverComes:
             forecaster.desired(minute + 1)
         assert forecaster.desired(START + 240).desired == ASKED.least
 
-    def test_days_without_traffic_teach_nothing_and_want_the_least(self) -> None:
+    def test_days_without_traffic_want_the_least(self) -> None:
         forecaster = told(np.zeros(3 * DAY), ASKED)
+        forecaster.adopt(refit(forecaster.window(), ASKED, learner()))
+        assert forecaster.desired(3 * DAY).desired == ASKED.least
+
+    def test_days_with_next_to_no_telemetry_teach_nothing_and_are_tried_again_in_a_day(self) -> None:
+        forecaster = Forecaster(ASKED)
+        for minute in range(0, 3 * DAY, 10):
+            forecaster.observe(minute, 100)
         assert refit(forecaster.window(), ASKED, learner()) is None
         forecaster.adopt(None)
         assert not forecaster.is_refit_due(3 * DAY + 1)
         assert forecaster.is_refit_due(4 * DAY)
-        assert forecaster.desired(3 * DAY).desired == ASKED.least
 
     def test_a_silence_holds_the_last_load_and_says_its_age(self) -> None:
         forecaster = modelled(demand(START))

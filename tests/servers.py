@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleet.errors import StackError
 from fleet.local import agents, leftovers, ports, tools
+from fleet.local.processes import Process, is_alive, start_time
 
 
 @dataclass
@@ -60,15 +63,33 @@ class RedisServer:
 
 
 @contextmanager
-def ground() -> Iterator[agents.Ground]:
-    """At the end, also of a failed test, every process, mount and folder of the ground is gone."""
-    lease = ports.lease()
-    state = Path(tempfile.mkdtemp(prefix="wf-")).resolve()
+def state_folder() -> Iterator[Path]:
+    """A folder for a stack's or a server's state. At the end, also of a failed test, every process, mount and file of it is gone.
+
+    Its name says whose it is, so that what a killed test run left is swept by the next one.
+    """
+    _sweep_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=f"wf-{os.getpid()}-{start_time(os.getpid())}-")).resolve()
     try:
-        yield agents.Ground(state, ports.block(lease.base), lease)
+        yield folder
     finally:
-        leftovers.sweep(state)
-        lease.close()
+        if folder.exists():
+            leftovers.sweep(folder)
+
+
+def _sweep_abandoned() -> None:
+    for folder in Path(tempfile.gettempdir()).resolve().glob("wf-*-*-*"):
+        pid, started = folder.name.split("-")[1:3]
+        if folder.stat().st_uid == os.getuid() and not is_alive(Process(int(pid), int(started))):
+            with suppress(StackError):  # another test run may be sweeping it too
+                leftovers.sweep(folder)
+
+
+@contextmanager
+def ground() -> Iterator[agents.Ground]:
+    """A state folder, and a block of ports that no other test run and no local system uses."""
+    with state_folder() as state, closing(ports.lease()) as lease:
+        yield agents.Ground(state, ports.block(lease.base), lease)
 
 
 @contextmanager

@@ -64,14 +64,14 @@ def look(state: Path) -> Status:
     record = records.read(state)
     if record is None:
         return Status("down", None)
-    problems = list(_agent_problems(record))
+    problems: list[str] = list(_dead_agents(record))
     parts: tuple[Part, ...] = ()
     if not problems:
         try:
             parts = look_at_parts(record)
         except ControlPlaneError as error:
             problems.append(str(error))
-    problems += [f"{part.name} does not answer: {_why(part)}" for part in parts if not part.answers]
+    problems += [*_unfinished(record), *(f"{part.name} does not answer: {_why(part)}" for part in parts if not part.answers)]
     return Status("degraded" if problems else "up", record, parts, tuple(problems))
 
 
@@ -115,15 +115,18 @@ def _service(names: Names, part: str) -> str:
     return getattr(names, f"{part}_service") if part in OUR_PARTS else names.model_service
 
 
-def _agent_problems(record: Record) -> Iterable[str]:
+def _dead_agents(record: Record) -> Iterable[str]:
     for name in ("consul", "nomad"):
         agent = record.agent(name)
         if agent is None:
             yield f"{name} was never started"
         elif not is_alive(agent.process):
             yield f"{name} (process {agent.process.pid}) has ended; the end of {agent.log}:\n{log_tail(agent.log)}"
+
+
+def _unfinished(record: Record) -> Iterable[str]:
     if record.phase == "starting" and is_alive(record.owner):
-        yield f"process {record.owner.pid} is still bringing it up"
+        yield f"process {record.owner.pid} is still bringing it up: wait for it, or end it"
     elif record.phase == "starting":
         yield "it was never completely up: the process that started it has ended"
 

@@ -26,7 +26,7 @@ from fleet.spec import Loaded, load
 _SUFFIX = ".nomad.hcl"
 _NOT_HERE = ("datadog-agent",)
 _POLL_S = 0.25
-_PLACED_AFTER_S = 15.0
+_PLACED_AFTER_S = 8.0
 _REGISTER_S = 20.0
 
 

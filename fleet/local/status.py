@@ -46,7 +46,7 @@ class Part:
 
     @property
     def is_complete(self) -> bool:
-        return self.status == "running" and self.passing >= self.desired
+        return self.status == "running" and min(self.running, self.passing) >= self.desired
 
 
 @dataclass(frozen=True, slots=True)

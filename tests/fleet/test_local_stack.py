@@ -105,11 +105,20 @@ def test_of_two_that_take_a_folder_one_succeeds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("desired", "passing", "answers", "is_complete"),
-    [(1, 1, True, True), (1, 0, False, False), (3, 1, True, False), (0, 0, True, True), (1, 2, True, True)],
+    ("desired", "running", "passing", "answers", "is_complete"),
+    [
+        (1, 1, 1, True, True),
+        (1, 1, 0, False, False),
+        (1, 0, 1, True, False),  # Consul has heard of it before Nomad has
+        (3, 3, 1, True, False),
+        (0, 0, 0, True, True),
+        (1, 2, 2, True, True),
+    ],
 )
-def test_one_warm_replica_answers_and_all_of_them_are_complete(desired: int, passing: int, answers: bool, is_complete: bool) -> None:
-    part = Part("m", "running", desired, passing, passing, 0, "")
+def test_one_warm_replica_answers_and_all_of_them_are_complete(
+    desired: int, running: int, passing: int, answers: bool, is_complete: bool
+) -> None:
+    part = Part("m", "running", desired, running, passing, 0, "")
     assert (part.answers, part.is_complete) == (answers, is_complete)
 
 

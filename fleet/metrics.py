@@ -52,6 +52,10 @@ TRUNCATIONS = Metric(
 SESSION_LOOKUPS = Metric(
     "warmfleet.router.session_lookups", "count", "lookup", ("result",), "session lookups: local, redis, miss, or unavailable"
 )
+SESSION_STARTS = Metric(
+    "warmfleet.router.session_starts", "count", "session", ("model",), "sessions that began, by the model they began with"
+)
+LOG_BYTES = Metric("warmfleet.router.log_bytes", "count", "byte", ("model",), "bytes of the router's own log, by the model a line is about")
 SESSIONS = Metric("warmfleet.router.sessions", "gauge", "session", (), "sessions in the local cache")
 ENDPOINTS = Metric("warmfleet.router.endpoints", "gauge", "endpoint", ("model",), "passing replicas as this router sees them")
 SNAPSHOT_AGE = Metric("warmfleet.router.snapshot_age", "gauge", "second", (), "time since Consul last answered")
@@ -65,6 +69,21 @@ REPLICAS = Metric(
 )
 DECISIONS = Metric("warmfleet.autoscaler.decisions", "count", "decision", ("model", "direction"), "decisions by direction: up, down, none")
 COLD_START = Metric("warmfleet.autoscaler.cold_start", "distribution", "second", ("model",), "placed to passing, measured")
+FAILED_STARTS = Metric("warmfleet.autoscaler.failed_starts", "count", "replica", ("model",), "replicas that ended before they ever passed")
+CAPACITY_FACTOR = Metric(
+    "warmfleet.autoscaler.capacity_factor", "gauge", "ratio", ("model",), "capacity of a replica as it shows, against fleet.toml's"
+)
+DATADOG_QUERIES = Metric(
+    "warmfleet.autoscaler.datadog_queries",
+    "count",
+    "query",
+    ("outcome",),
+    "questions to Datadog by outcome: ok, limited, refused, unreachable, malformed",
+)
+DATADOG_AGE = Metric("warmfleet.autoscaler.datadog_age", "gauge", "second", (), "age of the newest data that Datadog gave")
+DATADOG_REMAINING = Metric(
+    "warmfleet.autoscaler.datadog_remaining", "gauge", "query", (), "questions that Datadog's rate limit has left in its period"
+)
 LOOP_SECONDS = Metric("warmfleet.autoscaler.loop", "distribution", "second", (), "one pass over all models")
 
 ALL: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -52,16 +52,26 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datadog:
-    """[datadog]: the agent on every node, and what our tasks tell it about themselves."""
+    """[datadog]: the agent on every node, what our tasks tell it, and what the autoscaler reads back."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     enabled: Annotated[bool, Field(description="run the agent on every node and send it metrics, logs and traces")] = True
-    site: Annotated[str, Field(min_length=1, description="Datadog site")] = "datadoghq.com"
+    site: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$", description="Datadog site; DD_SITE overrides it for reading")] = "datadoghq.com"
     env: Annotated[str, Field(min_length=1, description="value of the tag env")] = "production"
     image: Annotated[str, Field(min_length=1, description="container image of the agent")] = "datadog/agent:7.72.4"
     cpu: Annotated[int, Field(ge=1, description="MHz")] = 200
     memory: Annotated[SizeBytes, Field(description="task memory")] = 512 * 1024**2
+    read: Annotated[bool, Field(description="the autoscaler asks Datadog for signals too, where it has DD_API_KEY and DD_APP_KEY")] = True
+    read_interval_s: Annotated[Seconds, Field(alias="read_interval", ge=30, description="time between two questions")] = 30.0
+    read_timeout_s: Annotated[Seconds, Field(alias="read_timeout", gt=0, description="longest wait for an answer")] = 10.0
+    rollup_s: Annotated[Seconds, Field(alias="rollup", ge=10, multiple_of=10, description="width of the buckets that are asked for")] = 30.0
+    offset_s: Annotated[Seconds, Field(alias="offset", description="newest time that is left out, because its points still come in")] = 45.0
+    max_age_s: Annotated[Seconds, Field(alias="max_age", description="what Datadog said is unknown when older than this")] = 180.0
+    needed_to_scale_in: Annotated[bool, Field(description="no fewer replicas while Datadog is read and does not answer")] = True
+    gpu_tag: Annotated[
+        str, Field(pattern=r"^[a-z0-9_.-]*$", description="tag of dcgm.gpu_utilization that names the model; empty: not read")
+    ] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +134,7 @@ class Autoscaler:
     drain_s: Annotated[Seconds, Field(alias="drain", description="longest wait for a victim's requests before it is stopped")] = 120.0
     max_age_s: Annotated[Seconds, Field(alias="max_age", description="a signal older than this is unknown")] = 45.0
     shadow: Annotated[bool, Field(description="decide and say so, but change nothing")] = False
+    log_folder: Annotated[str, Field(description="local folder whose growth is the log volume of every model; empty: none")] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ HEADER_WARM_ETA = "x-warm-eta"
 ENV_SPEC = "WARMFLEET_SPEC"  # path of the resolved fleet description (JSON)
 ENV_HOST = "WARMFLEET_HOST"
 ENV_PORT = "WARMFLEET_PORT"
+ENV_DATADOG_URL = "WARMFLEET_DATADOG_URL"  # for tests: a stand-in for https://api.<site> on loopback
 
 REDIS_SESSION_PREFIX = "wf:session:"
 

@@ -67,6 +67,16 @@ def _clocks(draft: Draft) -> Iterator[Complaint]:
         yield _longer(("router", "connect_timeout"), router.connect_s, "router.total_timeout", router.total_s)
     if autoscaler.interval_s > autoscaler.max_age_s:
         yield _longer(("autoscaler", "interval"), autoscaler.interval_s, "autoscaler.max_age", autoscaler.max_age_s)
+    yield from _datadog_clocks(draft.datadog)
+
+
+def _datadog_clocks(datadog: Datadog) -> Iterator[Complaint]:
+    """Right before the next answer comes the last one is this old; a shorter max_age would forget it every time."""
+    oldest_s = datadog.offset_s + datadog.rollup_s + datadog.read_interval_s + datadog.read_timeout_s
+    if datadog.read and datadog.max_age_s < oldest_s:
+        known = format_duration(oldest_s)
+        message = f"is {format_duration(datadog.max_age_s)}; offset + rollup + read_interval + read_timeout = {known} must fit into it"
+        yield Complaint(("datadog", "max_age"), message)
 
 
 def _duplicates(key: tuple[str, str], values: Mapping[int, str] | Mapping[int, int]) -> Iterator[Complaint]:

@@ -25,6 +25,16 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Carries:
+    """What one replica carries as it shows in service. The prior is kept beside it: one that was edited starts afresh."""
+
+    concurrency: float
+    requests_per_min: float
+    prior_concurrency: float
+    prior_requests_per_min: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelState:
     """Capacity of one model by state. Running is not warm: `ready` counts replicas that Consul reports passing."""
 
@@ -43,6 +53,8 @@ class ModelState:
     updated_at: float
     cold_starts_s: tuple[float, ...] = ()
     """The last measured cold starts, oldest first, from which p50 and p90 are made: the next autoscaler goes on with them."""
+    carries: Carries | None = None
+    """None: nothing but fleet.toml's word so far."""
 
 
 def encode(state: ModelState) -> bytes:

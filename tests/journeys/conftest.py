@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from fleet.local import stack
+from tests import servers
 from tests.journeys.fleet import Fleet
 
 # Room for two replicas on two cores, and a calm after which the test need not wait long.
@@ -15,12 +16,11 @@ VARIABLES = ("model.small-model.replicas.max=2", "autoscaler.cooldown_down=5s")
 
 
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet() -> Iterator[Fleet]:
     """The whole system as `make up` starts it, on ports of its own."""
-    state = tmp_path_factory.mktemp("fleet") / "state"
-    try:
+    with servers.state_folder() as folder:
+        state = folder / "state"
         yield Fleet(state, stack.up(state, usual_ports=False, variables=VARIABLES))
-    finally:
         stack.down(state)
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from fleet.policy import LogVolume, Policy
 from fleet.units import Seconds, SizeBytes
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -124,6 +125,7 @@ class Autoscaler:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
+    count: Annotated[int, Field(ge=1, description="allocations; one leads, the others stand by and take over when it is gone")] = 1
     port: Annotated[int, Field(ge=0, le=65535, description="status port; 0: one that Nomad picks")] = 0
     cpu: Annotated[int, Field(ge=1, description="MHz")] = 500
     memory: Annotated[SizeBytes, Field(description="task memory")] = 512 * 1024**2
@@ -134,6 +136,12 @@ class Autoscaler:
     drain_s: Annotated[Seconds, Field(alias="drain", description="longest wait for a victim's requests before it is stopped")] = 120.0
     max_age_s: Annotated[Seconds, Field(alias="max_age", description="a signal older than this is unknown")] = 45.0
     shadow: Annotated[bool, Field(description="decide and say so, but change nothing")] = False
+    scalings_per_hour: Annotated[
+        int,
+        Field(ge=1, description="of one model, then it is not scaled in: each is a job version, and Nomad keeps 6 of them"),
+    ] = 6
+    gpu_budget: Annotated[int, Field(ge=0, description="GPUs of all models together, shared by model.priority; 0: no limit")] = 0
+    log_volume: Annotated[tuple[LogVolume, ...], Field(description="rules that start a large and a small model by log volume")] = ()
     log_folder: Annotated[str, Field(description="local folder whose growth is the log volume of every model; empty: none")] = ""
 
 
@@ -156,6 +164,10 @@ class Replicas:
 
     min: Annotated[int, Field(ge=0, description="never fewer")] = 1
     max: Annotated[int, Field(ge=1, description="never more")] = 1
+    idle_s: Annotated[
+        Seconds,
+        Field(alias="idle", gt=0, description="min = 0: with no request for this long the last one is stopped; the next one wakes it"),
+    ] = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,18 +189,6 @@ class Slo:
     ttft_s: Annotated[Seconds, Field(alias="ttft", gt=0, description="time to first token that callers are promised")] = 2.0
     first_token_s: Annotated[Seconds, Field(alias="first_token_timeout", gt=0, description="clock 2: no content by then, move on")] = 30.0
     idle_s: Annotated[Seconds, Field(alias="idle_timeout", gt=0, description="clock 3: a stream silent this long is broken")] = 15.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """[[model.policy]]: one rule that says how many replicas are wanted; of several the largest answer wins"""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
-
-    kind: Annotated[Literal["target"], Field(description="target: demand / (capacity of a replica x target)")] = "target"
-    signal: Annotated[Literal["concurrency", "requests_per_min"], Field(description="demand in the unit of model.capacity")] = "concurrency"
-    target: Annotated[float, Field(gt=0, le=1, description="wanted use of a replica's capacity")] = 0.7
-    tolerance: Annotated[float, Field(ge=0, lt=1, description="hysteresis: a smaller relative change of use is ignored")] = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,8 +223,14 @@ class Model:
         Seconds, Field(alias="lost_after", gt=0, description="a replica on a node that Nomad cannot reach is kept this long, not doubled")
     ] = 3600.0
     kill_s: Annotated[Seconds, Field(alias="kill_timeout", description="time for open streams after the stop signal")] = 30.0
+    priority: Annotated[int, Field(description="where autoscaler.gpu_budget is short, the model with the higher one is served first")] = 0
     slo: Annotated[Slo, Field(description="clocks of a request")] = field(default_factory=Slo)
     policy: Annotated[tuple[Policy, ...], Field(description="scaling rules; none: replicas.min is kept")] = ()
+
+    @property
+    def gpus(self) -> int:
+        """Of one replica."""
+        return self.gpu.count if self.engine == "vllm" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime
+from fleet.policy_rules import log_volume_complaints, policy_complaints
 from fleet.toml_lines import Path
 from fleet.units import format_duration
 
@@ -46,8 +47,10 @@ def complaints(draft: Draft) -> Iterator[Complaint]:
     yield from _duplicates(("route", "selector"), draft.selectors)
     yield from _duplicates(("route", "name"), draft.route_names)
     for index, model in draft.models.items():
-        for complaint in (*_model(model), *_engine(model), *_model_clocks(model, draft)):
+        for complaint in (*_model(model), *_engine(model), *_model_clocks(model, draft), *_policies(model)):
             yield Complaint(("model", index, *complaint.path), complaint.message)
+    yield from _log_volume(draft)
+    yield from _gpu_budget(draft)
     for index, route in draft.routes.items():
         yield from _route(index, route, draft)
 
@@ -92,6 +95,25 @@ def _model(model: Model) -> Iterator[Complaint]:
         yield Complaint(("name",), f"{model.name!r} is the name of one of our own jobs; choose another")
     if model.replicas.min > model.replicas.max:
         yield Complaint(("replicas", "min"), f"is {model.replicas.min}, more than replicas.max = {model.replicas.max}")
+
+
+def _policies(model: Model) -> Iterator[Complaint]:
+    for index, policy in enumerate(model.policy):
+        for key, message in policy_complaints(policy, model.replicas.max):
+            yield Complaint(("policy", index, key), message)
+
+
+def _log_volume(draft: Draft) -> Iterator[Complaint]:
+    for index, rule in enumerate(draft.autoscaler.log_volume):
+        for key, message in log_volume_complaints(rule, set(draft.model_names.values())):
+            yield Complaint(("autoscaler", "log_volume", index, key), message)
+
+
+def _gpu_budget(draft: Draft) -> Iterator[Complaint]:
+    budget = draft.autoscaler.gpu_budget
+    least = sum(model.replicas.min * model.gpus for model in draft.models.values())
+    if budget and least > budget:
+        yield Complaint(("autoscaler", "gpu_budget"), f"is {budget}; replicas.min of all models together need {least} GPUs")
 
 
 def _engine(model: Model) -> Iterator[Complaint]:

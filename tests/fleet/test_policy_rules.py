@@ -1,0 +1,105 @@
+"""Scaling rules that make no sense are refused when they are read, all at once and by key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import SpecError
+from fleet.policy import NEEDS, TAKES, LogVolume, Policy
+from fleet.policy_rules import log_volume_complaints, policy_complaints
+from fleet.spec import load
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"kind": "target", "signal": "kv_cache"}, [("signal", "must be concurrency or requests_per_min")]),
+        ({"kind": "target", "cron": "0 8 * * *"}, [("cron", 'belongs to kind = "schedule", not "target"')]),
+        ({"kind": "threshold"}, [("upper", 'is required with kind = "threshold"')]),
+        ({"kind": "threshold", "upper": 0.8, "lower": 0.9}, [("lower", "must be less than upper = 0.8")]),
+        ({"kind": "schedule"}, [("cron", "is required"), ("duration", "is required"), ("replicas", "is required")]),
+        ({"kind": "schedule", "cron": "61 * * * *", "duration_s": 60.0, "replicas": 1}, [("cron", "minute '61'")]),
+        (
+            {"kind": "schedule", "cron": "0 8 * * *", "duration_s": 8 * 86400.0, "replicas": 9, "timezone": "Mars"},
+            [("timezone", "no time zone 'Mars'"), ("duration", "longer than 7d"), ("replicas", "more than replicas.max = 4")],
+        ),
+        ({"kind": "spare"}, [("replicas", "or `share` is")]),
+        ({"kind": "arrivals"}, [("sessions_per_min", "is required")]),
+        ({"kind": "forecast", "target": 0.5, "step": 2}, [("target", "belongs to"), ("step", "belongs to")]),
+    ],
+)
+def test_each_kind_takes_its_own_keys_and_needs_some(row: dict[str, object], says: list[tuple[str, str]]) -> None:
+    found = list(policy_complaints(Policy(**row), 4))  # type: ignore[arg-type]
+    assert [key for key, _ in found] == [key for key, _ in says]
+    for (_, message), (_, part) in zip(found, says, strict=True):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"kind": "threshold", "signal": "kv_cache", "upper": 0.8, "lower": 0.3, "step": 2},
+        {"kind": "schedule", "cron": "0 8 * * mon-fri", "duration_s": 36000.0, "timezone": "Europe/Berlin", "replicas": 4},
+        {"kind": "spare", "share": 0.2},
+        {"kind": "arrivals", "sessions_per_min": 3.0, "target": 0.8},
+        {"kind": "forecast", "price": 0.003, "hold_s": 0.0},
+    ],
+)
+def test_nothing_is_said_about_a_rule_that_is_right(row: dict[str, object]) -> None:
+    assert list(policy_complaints(Policy(**row), 4)) == []  # type: ignore[arg-type]
+
+
+def test_what_a_kind_needs_it_also_takes() -> None:
+    assert all(field in TAKES[kind] for kind, fields in NEEDS.items() for field in fields)
+
+
+def test_the_two_models_of_a_log_rule_are_known_and_differ() -> None:
+    assert list(log_volume_complaints(LogVolume(large="large", small="small"), {"large", "small"})) == []
+    found = list(log_volume_complaints(LogVolume(large="giant", small="giant"), {"large"}))
+    assert [key for key, _ in found] == ["large", "small", "small"]
+
+
+def test_the_loader_names_every_wrong_rule_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text(
+        """[runtime]
+driver = "raw_exec"
+[redis]
+driver = "raw_exec"
+[autoscaler]
+gpu_budget = 3
+[[autoscaler.log_volume]]
+large = "big"
+small = "nobody"
+[[model]]
+name = "big"
+engine = "vllm"
+image = "i"
+volume = "v"
+weights = "w"
+cold_start = "15m"
+gpu = { count = 2 }
+replicas = { min = 2, max = 4 }
+capacity = { concurrency = 4, requests_per_min = 60 }
+[[model.policy]]
+kind = "schedule"
+cron = "0 25 * * *"
+duration = "10h"
+replicas = 5
+[[model.policy]]
+kind = "threshold"
+"""
+    )
+    with pytest.raises(SpecError) as error:
+        load(file)
+    said = [f"{finding.where.rpartition(':')[2]}: {finding.key}" for finding in error.value.findings]
+    assert sorted(said) == [
+        "22: model.big.policy.0.cron",
+        "24: model.big.policy.0.replicas",
+        "25: model.big.policy.1.upper",
+        "6: autoscaler.gpu_budget",
+        "9: autoscaler.log_volume.0.small",
+    ]

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from autoscaler.history import History, Track
-from autoscaler.signals import Known, Partial, Signal, Unknown, larger, scaled, total
+from autoscaler.signals import CONCURRENCY, REQUESTS_PER_MIN, Known, Partial, Signal, Unknown, larger, scaled, total
 from autoscaler.text import ARRIVED, ENGINE_LOAD, FLYING, LATENCY_COUNT, LATENCY_SUM, WAITING
 from autoscaler.window import Window, mean, rate_per_s
 
-CONCURRENCY = "concurrency"
-REQUESTS_PER_MIN = "requests_per_min"
+__all__ = ["CONCURRENCY", "REQUESTS_PER_MIN", "demand", "load_now"]
 
 
 def demand(history: History, model: str, routers: Sequence[str], engines: Sequence[str], window: Window) -> Mapping[str, Signal]:

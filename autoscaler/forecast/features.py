@@ -61,7 +61,7 @@ def rows(load: Floats, first_minute: int, ends: Ends, *, levels: Levels, lead_mi
     """Features, shape (ends, levels, len(MONOTONE)).
 
     Args:
-        load: demand per minute in replicas, gaps held at the last value. Index 0 is `first_minute` (minutes since a midnight).
+        load: demand per minute in replicas, gaps filled. Index 0 is `first_minute` (minutes since a midnight).
         ends: growing indices, from 1 to len(load).
         rises: `rises_at` of the same load and of all these ends.
     """

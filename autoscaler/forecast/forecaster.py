@@ -1,10 +1,10 @@
 """The forecaster of one model: told a count per minute, asked for the replicas wanted.
 
     no model yet         reactive: 70 % use, largest of the last 30 minutes
-    model                every replica up to the highest whose need is worth its price, held (holding.py)
+    models               every replica up to the highest whose need is worth its price, held (holding.py)
 
 The owner runs `refit(forecaster.window(), forecaster.question, learner)` elsewhere when `is_refit_due` and hands the result to
-`adopt`. A model that could not be refitted goes on: an old one is still better than none. Only the past is looked at: an answer
+`adopt`; the last three models answer together (blend.py). Only the past is looked at: an answer
 for a minute rests on the minutes before it.
 """
 
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoscaler.forecast.blend import Blend, joined
 from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, Rises, hours, levels_of, rises_at, rows
 from autoscaler.forecast.holding import KEEP, Held, hold
 from autoscaler.forecast.question import Forecast, Question
-from autoscaler.forecast.series import Series, Window, restored
+from autoscaler.forecast.series import Series, Window
 from autoscaler.forecast.training import LEAST_DAYS, Fitted, near
 from autoscaler.forecast.windows import Floats
 
@@ -34,7 +35,7 @@ class Memory:
     """What a forecaster knows. `tried_minute`: when it was last refitted, with or without success."""
 
     window: Window | None = None
-    fitted: Fitted | None = None
+    blend: Blend | None = None
     tried_minute: int | None = None
     held: Held = Held()
 
@@ -45,15 +46,15 @@ class Forecaster:
     def __init__(self, question: Question, memory: Memory | None = None) -> None:
         memory = memory or Memory()
         self.question = question
-        self._series = restored(memory.window) if memory.window else Series()
-        self._fitted = memory.fitted
+        self._series = Series.of(memory.window) if memory.window else Series()
+        self._blend = memory.blend
         self._tried_minute = memory.tried_minute
         self._held = memory.held
         self._rises = _HourlyRises()
 
     def memory(self) -> Memory:
         """All that a successor needs to go on as if nothing had happened; it shares nothing with this one."""
-        return Memory(self._series.copy() if len(self._series) else None, self._fitted, self._tried_minute, self._held)
+        return Memory(self._series.copy() if len(self._series) else None, self._blend, self._tried_minute, self._held)
 
     def observe(self, minute: int, count: float | None) -> None:
         """Requests of a minute that is over; None: not known. Minutes count from a midnight, in UTC or any one time zone.
@@ -72,16 +73,16 @@ class Forecaster:
         return now - self._tried_minute >= _REFIT_MIN
 
     def adopt(self, fitted: Fitted | None) -> None:
-        """Takes the outcome of a refit. None leaves the model there is: an old one is better than none."""
+        """Takes the outcome of a refit. None leaves the models there are: old ones are better than none."""
         self._tried_minute = fitted.until_minute if fitted else self._series.next_minute
-        self._fitted = fitted or self._fitted
+        self._blend = joined(self._blend, fitted) if fitted else self._blend
 
     def desired(self, now: int) -> Forecast:
         """Replicas to ask for in minute `now`, which is not observed yet. May be asked often: holding counts minutes, not calls."""
         self._series.skip_to(now)
         if not len(self._series):
             return Forecast(self.question.clip(0), 0, 0, 0, "no demand was seen yet: the least")
-        return self._reactive() if self._fitted is None else self._forecast(self._fitted, now)
+        return self._reactive() if self._blend is None else self._forecast(self._blend, now)
 
     def _reactive(self) -> Forecast:
         load = self._series.view().counts[-_REACTIVE_MIN:] / self.question.capacity
@@ -91,26 +92,26 @@ class Forecaster:
         reason = f"{why}: {_REACTIVE_USE:.0%} use at the largest of {_REACTIVE_MIN} min, {load.max():.1f} replicas"
         return Forecast(wanted, math.ceil(load.min()), wanted, self._series.age_min(), reason)
 
-    def _forecast(self, fitted: Fitted, now: int) -> Forecast:
+    def _forecast(self, blend: Blend, now: int) -> Forecast:
         view = self._series.view()
         kept = max(0, len(view) - _LOOK_BACK_MIN)
         load = view.counts[kept:] / self.question.capacity
-        levels, need = self._needs(fitted, load, view.first_minute + kept)
+        levels, need = self._needs(blend, load, view.first_minute + kept)
         price = self.question.price
         wanted = _up_to(levels, need, price)
         self._held = hold(self._held, now, wanted, _up_to(levels, need, price / KEEP))
         desired = self.question.clip(self._held.replicas)
-        reason = f"load {load[-1]:.1f} replicas, {wanted} worth {price:g} within {fitted.lead_min + SLACK_MIN} min, held {desired}"
+        reason = f"load {load[-1]:.1f} replicas, {wanted} worth {price:g} within {blend.lead_min + SLACK_MIN} min, held {desired}"
         return Forecast(desired, _up_to(levels, need, 0.5), max(wanted, _up_to(levels, need, _RARE)), self._series.age_min(), reason)
 
-    def _needs(self, fitted: Fitted, load: Floats, first_minute: int) -> tuple[Levels, Floats]:
+    def _needs(self, blend: Blend, load: Floats, first_minute: int) -> tuple[Levels, Floats]:
         """Levels asked about and their needs."""
         levels = levels_of(self.question.most)
         end = np.array([len(load)])
-        rises = self._rises.at(load, first_minute, self.question.capacity, fitted.lead_min)
-        found = rows(load, first_minute, end, levels=levels, lead_min=fitted.lead_min, rises=rises)
+        rises = self._rises.at(load, first_minute, self.question.capacity, blend.lead_min)
+        found = rows(load, first_minute, end, levels=levels, lead_min=blend.lead_min, rises=rises)
         asked = near(load, end, levels)
-        return levels[asked[0]], fitted.model.predict(found[asked]) if asked.any() else np.empty(0)
+        return levels[asked[0]], blend.predict(found[asked]) if asked.any() else np.empty(0)
 
 
 class _HourlyRises:

@@ -1,6 +1,6 @@
 """A forecaster's memory as bytes, so that a restart loses nothing. Where they are kept is the owner's business.
 
-Law: bytes of another version are refused, not guessed at. Three weeks and a model are about 300 kB.
+Law: bytes of another version are refused, not guessed at. Three weeks and three models are about 1 MB.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import zlib
 import msgspec
 import numpy as np
 
+from autoscaler.forecast.blend import Blend
 from autoscaler.forecast.errors import UnreadableMemory
 from autoscaler.forecast.forecaster import Memory
 from autoscaler.forecast.holding import Held
@@ -33,7 +34,7 @@ class _Saved(msgspec.Struct):
     first_minute: int
     counts: bytes
     gap: bytes
-    model: _Model | None
+    models: tuple[_Model, ...]
     tried_minute: int | None
     held: tuple[tuple[int, int], ...]
 
@@ -41,15 +42,15 @@ class _Saved(msgspec.Struct):
 def save(memory: Memory) -> bytes:
     """Bytes for `load`."""
     window = memory.window or Window(0, np.empty(0), np.empty(0, dtype=bool))
-    fitted = memory.fitted
-    model = _Model(fitted.model.text(), fitted.lead_min, fitted.until_minute) if fitted else None
+    fitted = memory.blend.models if memory.blend else ()
+    models = tuple(_Model(each.model.text(), each.lead_min, each.until_minute) for each in fitted)
     counts, gap = window.counts.astype("<f8").tobytes(), window.gap.astype(np.uint8).tobytes()
-    saved = _Saved(window.first_minute, counts, gap, model, memory.tried_minute, memory.held.recent)
+    saved = _Saved(window.first_minute, counts, gap, models, memory.tried_minute, memory.held.recent)
     return _FORMAT + _VERSION + zlib.compress(msgspec.msgpack.encode(saved))
 
 
 def load(saved: bytes, learner: Learner | None) -> Memory:
-    """The memory in bytes of `save`. Without a learner its model is left out; the rest is still worth having.
+    """The memory in bytes of `save`. Without a learner its models are left out; the rest is still worth having.
 
     Raises:
         UnreadableMemory: another version, or not such bytes.
@@ -65,10 +66,10 @@ def load(saved: bytes, learner: Learner | None) -> Memory:
     if len(counts) != len(gap):
         raise UnreadableMemory("a forecaster's memory that is cut short: it starts from an empty one")
     window = Window(found.first_minute, counts.astype(np.float64), gap) if len(counts) else None
-    return Memory(window, _fitted(found.model, learner), found.tried_minute, Held(found.held))
+    return Memory(window, _blend(found.models, learner), found.tried_minute, Held(found.held))
 
 
-def _fitted(model: _Model | None, learner: Learner | None) -> Fitted | None:
-    if model is None or learner is None:
+def _blend(models: tuple[_Model, ...], learner: Learner | None) -> Blend | None:
+    if not models or learner is None:
         return None
-    return Fitted(learner.read(model.text), model.lead_min, model.until_minute)
+    return Blend(tuple(Fitted(learner.read(model.text), model.lead_min, model.until_minute) for model in models))

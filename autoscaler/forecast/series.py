@@ -1,6 +1,7 @@
 """The demand of the last weeks, one count per minute, in bounded memory.
 
-A minute without a count is a gap: it holds the last count and is marked. A count that comes late replaces its gap.
+A minute without a count is a gap: it is marked, and the mean of the half hour before the gap stands in it (the last count alone
+may be a spike, and would be held for hours). A count that comes late replaces its gap.
 `KEPT_MIN` is what training needs: 14 days of examples, each of which looks back over 7 days.
 """
 
@@ -15,11 +16,12 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 KEPT_MIN = 22 * 1440
+_HELD_FROM_MIN = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`counts[i]` belongs to minute `first_minute + i` since a midnight; where `gap` is true it is the last known one."""
+    """`counts[i]` belongs to minute `first_minute + i` since a midnight; where `gap` is true it stands for an unknown one."""
 
     first_minute: int
     counts: Floats
@@ -39,6 +41,15 @@ class Series:
         self._gap = np.zeros(2 * KEPT_MIN, dtype=bool)
         self._first_minute = 0
         self._start = self._end = 0
+
+    @classmethod
+    def of(cls, window: Window) -> Series:
+        """A series that holds a window, as `copy` gave it; of a longer one the newest part."""
+        series, kept = cls(), min(len(window), KEPT_MIN)
+        series._counts[:kept] = window.counts[len(window) - kept :]
+        series._gap[:kept] = window.gap[len(window) - kept :]
+        series._first_minute, series._end = window.first_minute + len(window) - kept, kept
+        return series
 
     @property
     def next_minute(self) -> int:
@@ -60,7 +71,7 @@ class Series:
             return
         self.skip_to(minute)
         if len(self):
-            self._append(self._counts[self._end - 1] if count is None else count, count is None)
+            self._append(self._stand_in(self._end) if count is None else count, count is None)
         elif count is not None:
             self._first_minute = minute
             self._append(count, False)
@@ -73,7 +84,7 @@ class Series:
             self._start = self._end = 0
             return
         for _ in range(self.next_minute, minute):
-            self._append(self._counts[self._end - 1], True)
+            self._append(self._stand_in(self._end), True)
 
     def age_min(self) -> int:
         """Minutes at the end that are gaps."""
@@ -97,6 +108,12 @@ class Series:
             self._start += 1
             self._first_minute += 1
 
+    def _stand_in(self, at: int) -> float:
+        """The value of a gap at an index that has a minute before it: the same all through the gap."""
+        if self._gap[at - 1]:
+            return float(self._counts[at - 1])
+        return float(self._counts[max(self._start, at - _HELD_FROM_MIN) : at].mean())
+
     def _make_room(self) -> None:
         kept = len(self)
         for buffer in (self._counts, self._gap):
@@ -109,13 +126,5 @@ class Series:
             return
         known = np.flatnonzero(~self._gap[at + 1 : self._end])
         upto = at + 1 + int(known[0]) if len(known) else self._end
-        self._counts[at:upto] = count
-        self._gap[at] = False
-
-
-def restored(window: Window) -> Series:
-    """A series that holds a window, as `copy` gave it."""
-    series = Series()
-    for at, (count, is_gap) in enumerate(zip(window.counts.tolist(), window.gap.tolist(), strict=True)):
-        series.observe(window.first_minute + at, None if is_gap else count)
-    return series
+        self._counts[at], self._gap[at] = count, False
+        self._counts[at + 1 : upto] = self._stand_in(at + 1)

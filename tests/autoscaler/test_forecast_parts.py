@@ -1,14 +1,18 @@
 """The parts of the forecaster: what is kept, what is learnt from it, and how answers are held."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoscaler.forecast.blend import joined
 from autoscaler.forecast.features import MONOTONE, hours, levels_of, rises_at, rows
 from autoscaler.forecast.holding import HELD_MIN, Held, hold
 from autoscaler.forecast.labels import ahead, needs, whole
-from autoscaler.forecast.series import KEPT_MIN, Series, Window, restored
+from autoscaler.forecast.series import KEPT_MIN, Series, Window
+from autoscaler.forecast.training import Fitted
 
 LEAD_MIN = 5
 LEVELS = levels_of(12)
@@ -27,8 +31,12 @@ def shown(series: Series) -> tuple[int, list[float], list[bool]]:
 
 
 class TestSeries:
-    def test_a_gap_holds_the_last_count(self) -> None:
-        assert shown(series_of(3, None, None, 5, first_minute=7)) == (7, [3, 3, 3, 5], [False, True, True, False])
+    def test_in_a_gap_the_mean_before_it_stands(self) -> None:
+        assert shown(series_of(3, 9, None, None, 5, first_minute=7)) == (7, [3, 9, 6, 6, 5], [False, False, True, True, False])
+
+    def test_one_spike_before_a_gap_is_not_held_through_it(self) -> None:
+        series = series_of(*[10.0] * 100, 310.0, None, None)
+        assert series.view().counts[-2:].tolist() == [20, 20]
 
     def test_it_begins_with_the_first_count(self) -> None:
         assert shown(series_of(None, None, 4)) == (2, [4], [False])
@@ -41,7 +49,7 @@ class TestSeries:
     def test_a_count_that_comes_late_replaces_its_gap_and_what_was_held_after_it(self) -> None:
         series = series_of(3, None, None, 5)
         series.observe(1, 8)
-        assert shown(series) == (0, [3, 8, 8, 5], [False, False, True, False])
+        assert shown(series) == (0, [3, 8, 5.5, 5], [False, False, True, False])
 
     def test_a_count_is_not_changed_afterwards(self) -> None:
         series = series_of(3, 4)
@@ -71,7 +79,11 @@ class TestSeries:
         series = series_of(1, None, 2)
         copy = series.copy()
         series.observe(3, 9)
-        assert shown(restored(copy)) == (0, [1, 1, 2], [False, True, False])
+        assert shown(Series.of(copy)) == (0, [1, 1, 2], [False, True, False])
+
+    def test_of_a_longer_window_the_newest_part_is_kept(self) -> None:
+        first, counts, _ = shown(Series.of(Window(7, np.arange(KEPT_MIN + 3.0), np.zeros(KEPT_MIN + 3, dtype=bool))))
+        assert (first, len(counts), counts[0]) == (10, KEPT_MIN, 3)
 
 
 class TestHolding:
@@ -180,3 +192,33 @@ class TestFeatures:
 
 def test_a_window_has_the_length_of_its_counts() -> None:
     assert len(Window(0, np.zeros(3), np.zeros(3, dtype=bool))) == 3
+
+
+@dataclass(frozen=True)
+class Always:
+    """A model that knows one answer."""
+
+    need: float
+
+    def predict(self, found: np.ndarray) -> np.ndarray:
+        return np.full(len(found), self.need)
+
+    def text(self) -> str:
+        return str(self.need)
+
+
+class TestBlend:
+    def test_the_last_three_models_answer_with_the_mean_of_their_log_odds(self) -> None:
+        blend = None
+        for day, need in enumerate((0.999, 0.5, 0.1, 0.9)):
+            blend = joined(blend, Fitted(Always(need), 15, day))
+        assert blend is not None
+        assert [fitted.until_minute for fitted in blend.models] == [1, 2, 3]
+        assert blend.predict(np.zeros((2, 1))) == pytest.approx([0.5, 0.5])
+
+    def test_a_model_alone_is_believed(self) -> None:
+        assert joined(None, Fitted(Always(0.02), 15, 0)).predict(np.zeros((1, 1))) == pytest.approx([0.02])
+        assert joined(None, Fitted(Always(0.0), 15, 0)).predict(np.zeros((1, 1))) == pytest.approx([0], abs=1e-6)
+
+    def test_models_for_another_lead_time_are_dropped(self) -> None:
+        assert len(joined(joined(None, Fitted(Always(0.5), 15, 0)), Fitted(Always(0.5), 10, 1)).models) == 1

@@ -25,7 +25,7 @@ class Replica:
         self.in_flight = 0
         self.breaker: Breaker = CLEAN
         self.pool = Pool(endpoint.host, endpoint.port, clock)
-        self.host_line = b"host: %b:%d\r\n" % (endpoint.host.encode("idna"), endpoint.port)
+        self.host_line = _host_line(endpoint)
         self.trace = f"model={endpoint.model}; replica={endpoint.alloc_id[:8]}".encode()
 
     def report(self, event: Event, now: float) -> None:
@@ -36,3 +36,8 @@ class Replica:
         self.breaker = step(self.breaker, event, now)
         if self.breaker.state is State.OPEN and before is not State.OPEN:
             self.counts.ejections += event is not Event.PROBE_LEFT
+
+
+def _host_line(endpoint: Endpoint) -> bytes:
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    return f"host: {host}:{endpoint.port}\r\n".encode("ascii", "replace")

@@ -11,7 +11,7 @@ No task per request: only a dial or a look-up is one.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from typing import Final
 
 from fleet import metrics
 from router import answers, events, headers, requests, selector
@@ -25,6 +25,7 @@ from router.plane import DataPlane
 from router.replica import Replica
 from router.select import NoCandidate, select
 from router.sessions import Session
+from router.sink import Sink
 from router.stream import EventStream
 from router.tally import UNKNOWN
 from router.upstream import Connection
@@ -35,17 +36,6 @@ _HOLD_BODY_BYTES = 256 * 1024
 _HOLD_EVENTS_BYTES = 64 * 1024
 _CALLER_LEFT: Final = 499
 _PROBE_EVENT: Final = {Event.SUCCESS: Event.PROBE_OK, Event.FAILURE: Event.PROBE_FAILED, None: Event.PROBE_LEFT}
-
-
-class Sink(Protocol):
-    """Where an answer goes, as HTTP/1.1 bytes. `chunks`: it understands chunked bodies. `write` raises RuntimeError once it is closed."""
-
-    keep_alive: bool
-    chunks: bool
-
-    def write(self, data: bytes, /) -> None: ...
-    def finished(self) -> None: ...
-    def cut(self) -> None: ...
 
 
 class Relay:

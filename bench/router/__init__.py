@@ -1,0 +1,1 @@
+"""The router beside its peers: CPU per request and per stream, memory per stream, and a soak."""

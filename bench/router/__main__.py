@@ -1,0 +1,195 @@
+"""`python -m bench.router`: our router beside its peers, a table, and exit code 1 where a bar is missed.
+
+    --quick      one short round of the three that are compared, without curve and growth: under 90 s, a hint rather than a result
+    --rounds N   interleaved rounds; a bar needs three
+    --save       also write bench/router/results/<date>.json
+
+The parts of a run: memory of fresh proxies, rounds, the curve over open streams, growth with replicas and sessions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench.router import load, measure, peers, proxies, report, results
+from bench.router.errors import BenchError
+from bench.router.load import Load
+from bench.router.proxies import Proxy
+from bench.router.results import OURS, Reading
+from bench.router.stage import Stage, get, stage, started
+from fleet.errors import WarmfleetError
+from fleet.local.processes import Process, wait_until
+from fleet.names import Names
+
+_RESULTS = Path(__file__).with_name("results")
+_LOCAL = "warmfleet-no-redis"
+_CONSOLE = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long a run takes. Seconds of one measurement; `is_whole`: with orientation, curve and growth."""
+
+    rounds: int
+    seconds: float
+    is_whole: bool
+
+
+@click.command(help="CPU and memory of our router beside Envoy and vllm-router. Exit code 1: a bar is missed; 2: nothing was measured.")
+@click.option("--quick", is_flag=True, help="one short round, under 90 s: a hint, not a result")
+@click.option("--rounds", default=0, help="interleaved rounds (default: 3, quick: 1)")
+@click.option("--seconds", default=0.0, help="of one measurement (default: 5, quick: 3)")
+@click.option("--with-litellm", is_flag=True, help="install LiteLLM too, and show it for orientation")
+@click.option("--save", is_flag=True, help="write bench/router/results/<date>.json")
+def main(quick: bool, rounds: int, seconds: float, with_litellm: bool, save: bool) -> None:
+    length = Length(rounds or (1 if quick else 3), seconds or (3.0 if quick else 5.0), not quick)
+    loaded = os.getloadavg()[0]
+    try:
+        readings, names, rivals = run(length, with_litellm=with_litellm)
+    except WarmfleetError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        sys.exit(2)
+    held = results.verdicts(readings, rivals)
+    show(readings, names, rivals, held, loaded)
+    if save:
+        _save(report.document(readings, held, at=_now(), versions=peers.versions(), load=loaded))
+    sys.exit(0 if all(verdict.is_met for verdict in held) else 1)
+
+
+def run(length: Length, *, with_litellm: bool) -> tuple[list[Reading], list[str], list[str]]:
+    """(readings, names of all proxies, names of the peers). Raises: WarmfleetError"""
+    with stage() as on:
+        on.register(Names(OURS).model_service, len(on.upstreams))
+        cast = list(_cast(on, length, with_litellm=with_litellm))
+        compared = [proxy for proxy in cast if proxy.role != "orientation" and proxy.name != _LOCAL]
+        readings = [reading for proxy in compared for reading in _memory(on, proxy)]
+        readings += _rounds(on, cast, length)
+        if length.is_whole:
+            readings += _curve(on, compared, length)
+            readings += _growth(on, length)
+    return readings, [proxy.name for proxy in cast], [proxy.name for proxy in cast if proxy.role == "peer"]
+
+
+def _cast(on: Stage, length: Length, *, with_litellm: bool) -> Iterator[Proxy]:
+    programs = peers.environment()
+    yield proxies.ours(on.port(), on.folder, on.backing())
+    yield proxies.envoy(programs, on.port(), on.folder, on.upstreams)
+    yield proxies.vllm_router(programs, on.port(), on.port(), on.upstreams)
+    yield proxies.ours(on.port(), on.folder, on.backing(redis=False), name=_LOCAL)
+    if not length.is_whole:
+        return
+    if nginx := peers.nginx():
+        yield proxies.nginx(nginx, on.port(), on.folder, on.upstreams)
+    else:
+        _CONSOLE.print("nginx is not installed, so its row is missing: apt-get install nginx")
+    if with_litellm:
+        yield proxies.litellm(peers.litellm_environment(), on.port(), on.folder, on.upstreams)
+
+
+def _memory(on: Stage, proxy: Proxy) -> Iterator[Reading]:
+    _say(f"memory: {proxy.name}")
+    with started(on, proxy) as process:
+        measure.cost(on, proxy, process, Load(connections=4, stream=True), 1)
+        yield Reading(proxy.name, results.MEMORY, measure.bytes_per_stream(on, proxy, process, 1000))
+
+
+def _rounds(on: Stage, cast: Sequence[Proxy], length: Length) -> Iterator[Reading]:
+    """All proxies stay up, and idle while it is another one's turn. What is there for orientation takes part in the first round."""
+    with ExitStack() as stack:
+        up = [(proxy, stack.enter_context(started(on, proxy))) for proxy in cast]
+        for number in range(length.rounds):
+            for proxy, process in up:
+                if number == 0 or proxy.role != "orientation":
+                    _say(f"round {number + 1} of {length.rounds}: {proxy.name}")
+                    yield from _round(on, proxy, process, length)
+
+
+def _round(on: Stage, proxy: Proxy, process: Process, length: Length) -> Iterator[Reading]:
+    for wanted, subject, rate in (
+        (load.JSON, results.JSON, results.JSON_PER_S),
+        (load.STREAM, results.STREAM, results.STREAMS_PER_S),
+    ):
+        cost = measure.cost(on, proxy, process, wanted, length.seconds)
+        yield Reading(proxy.name, subject, cost.cpu_us)
+        yield Reading(proxy.name, rate, cost.per_s)
+
+
+def _curve(on: Stage, cast: Sequence[Proxy], length: Length) -> Iterator[Reading]:
+    """Events come more slowly in more streams, so that the machine is not what is measured."""
+    for proxy in cast:
+        _say(f"curve: {proxy.name}")
+        with started(on, proxy) as process:
+            for streams in results.CURVE:
+                wanted = Load(streams, stream=True, gap_ms=max(5, streams // 20))
+                yield Reading(proxy.name, results.curve(streams), measure.cost(on, proxy, process, wanted, length.seconds).cpu_us)
+
+
+def _growth(on: Stage, length: Length) -> Iterator[Reading]:
+    sessions = results.MANY_SESSIONS * 2
+    for replicas in results.REPLICAS:
+        fleet = f"bench-{replicas}"
+        _say(f"growth: {replicas} replicas")
+        on.register(Names(fleet).model_service, replicas)
+        proxy = proxies.ours(on.port(), on.folder, on.backing(redis=False), name=fleet, fleet_name=fleet, sessions=sessions)
+        with started(on, proxy) as process:
+            _await_endpoints(proxy, replicas)
+            yield Reading(OURS, results.replicas(replicas), measure.cost(on, proxy, process, load.JSON, length.seconds).cpu_us)
+            if replicas == results.REPLICAS[0]:
+                yield from _many_sessions(on, proxy, process, length)
+
+
+def _many_sessions(on: Stage, proxy: Proxy, process: Process, length: Length) -> Iterator[Reading]:
+    """Every one of the sessions has had a turn before the measurement, in which they all take turns."""
+    _say(f"growth: {results.MANY_SESSIONS:,} sessions")
+    wanted = Load(load.JSON.connections, stream=False, sessions=results.MANY_SESSIONS)
+    first = on.counts().answers
+    with load.running(wanted, proxy.port, 90, on.folder):
+        if not wait_until(lambda: on.counts().answers - first > results.MANY_SESSIONS, 90):
+            raise BenchError(f"{proxy.name} is too slow on this machine to start {results.MANY_SESSIONS:,} sessions")
+    yield Reading(OURS, results.SESSIONS, measure.cost(on, proxy, process, wanted, length.seconds).cpu_us)
+
+
+def _await_endpoints(proxy: Proxy, replicas: int) -> None:
+    wanted = f'endpoints{{model="bench"}} {replicas}\n'.encode()
+    if not wait_until(lambda: wanted in get(proxy.port, "/metrics"), 30):
+        raise BenchError(f"{proxy.name} does not see {replicas} replicas")
+
+
+def show(readings: Sequence[Reading], names: Sequence[str], rivals: Sequence[str], held: Sequence[results.Verdict], loaded: float) -> None:
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    out.print(report.main_table(readings, names, rivals))
+    if any(reading.subject == results.curve(1) for reading in readings):
+        out.print(report.curve_table(readings, names))
+        out.print(report.growth_table(readings))
+    cores = os.cpu_count() or 1
+    out.print(f"{cores} cores, load {loaded:.1f} before the run{': busy, repeat when it is quiet' if loaded > cores / 2 else ''}")
+    for verdict in held:
+        out.print(str(verdict), markup=False)
+
+
+def _say(text: str) -> None:
+    _CONSOLE.print(text, style="dim")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _save(text: str) -> None:
+    _RESULTS.mkdir(exist_ok=True)
+    path = _RESULTS / f"{time.strftime('%Y-%m-%d')}.json"
+    path.write_text(text)
+    _CONSOLE.print(f"saved as {path.relative_to(_RESULTS.parents[2])}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""`python -m bench.router.micro`: what our own Python costs, without a kernel: the gate that any machine can hold.
+
+A request goes through the real protocol, relay, selection, session table and metrics, between two transports that only count bytes.
+Absolute times differ between machines, so the cost is given in floors: one floor is what httptools and msgspec alone need
+for the same bytes, the work that no Python router gets around. The least of many repeats is taken, which other load hardly moves.
+Exit code 1: a bar is missed.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httptools
+import msgspec
+import uvloop
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from bench.router import wire
+from fleet.model import Capacity, Fleet, Model, Route, Spec
+from router import app
+from router.sessions import Session
+from router.snapshot import Endpoint, Snapshot
+from router.upstream import Connection
+
+JSON_FLOORS: Final = 8.5
+STREAM_FLOORS: Final = 9.5
+_REPEATS: Final = 25
+_SESSIONS: Final = 1000
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-type: %b\r\n%b\r\n\r\n"
+
+
+class Silent:
+    """A transport that counts bytes."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self.size_bytes += len(data)
+
+    def get_extra_info(self, *_: Any) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None: ...
+    def close(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes of a request and of the reads in which its answer comes."""
+
+    request: bytes
+    answer: tuple[bytes, ...]
+
+
+def json_traffic() -> Traffic:
+    body = wire.answer()
+    head = _HEAD % (b"application/json", b"content-length: %d" % len(body))
+    return Traffic(wire.request(stream=False), (head + body,))
+
+
+def stream_traffic() -> Traffic:
+    head = _HEAD % (b"text/event-stream; charset=utf-8", b"transfer-encoding: chunked")
+    events = [wire.chunk(wire.event("the plan"))] * 49
+    last = wire.chunk(wire.event(" ends.", finish="stop")) + wire.chunk(wire.DONE) + b"0\r\n\r\n"
+    return Traffic(wire.request(stream=True), (head + wire.chunk(wire.event("", role=True)), *events, last))
+
+
+class Bench:
+    """Our router with two replicas whose connections are fake, and a caller's connection that is fake."""
+
+    def __init__(self, wired: app.Wired) -> None:
+        plane = wired.plane
+        plane.heard()
+        plane.apply(Snapshot(1, tuple(Endpoint(f"s{n}", f"alloc-{n}", wire.MODEL, "127.0.0.1", 9) for n in range(2))))
+        for replica in plane.replicas():
+            connection = Connection(replica.pool)
+            connection.connection_made(Silent())  # type: ignore[arg-type]
+            replica.pool.give_back(connection)
+        for n in range(_SESSIONS):
+            plane.start(f"bench-{n}", Session(0))
+        config = Config(wired.app, http=wired.protocol, log_config=None)
+        config.load()
+        self.plane = plane
+        self.sent = Silent()
+        self._line = wired.protocol(config, ServerState(), {})
+        self._line.connection_made(self.sent)
+
+    def play(self, request: bytes, answer: tuple[bytes, ...]) -> None:
+        """Raises: RuntimeError: the router did something else than relay."""
+        self._line.data_received(request)
+        (relay,) = self.plane.active
+        connection = relay.connection  # type: ignore[attr-defined]
+        for data in answer:
+            connection.data_received(data)
+        if self.plane.active:
+            raise RuntimeError("the relay has not ended with its answer")
+
+
+def through_router(bench: Bench, traffic: Traffic, requests: int) -> Callable[[], None]:
+    """So many requests of as many sessions."""
+    marked = [traffic.request.replace(wire.SESSION_MARK, b"bench-%d" % (n % _SESSIONS)) for n in range(requests)]
+
+    def play() -> None:
+        for request in marked:
+            bench.play(request, traffic.answer)
+
+    return play
+
+
+class Parsed:
+    def __init__(self) -> None:
+        self.body: list[bytes] = []
+        self.on_body = self.body.append
+
+    def on_header(self, name: bytes, value: bytes) -> None: ...
+
+
+def floor(traffic: Traffic, requests: int) -> Callable[[], None]:
+    """The floor: parse both heads and bodies, decode the request's JSON."""
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+    def play() -> None:
+        there, back = Parsed(), Parsed()
+        request, answer = httptools.HttpRequestParser(there), httptools.HttpResponseParser(back)
+        for _ in range(requests):
+            request.feed_data(traffic.request)
+            decode(there.body.pop())
+            for data in traffic.answer:
+                answer.feed_data(data)
+            back.body.clear()
+
+    return play
+
+
+def least_us(plays: Sequence[Callable[[], None]], requests: int) -> list[float]:
+    """Least CPU time of one request for each of the plays, which take turns, so that they meet the same machine."""
+    least = [float("inf")] * len(plays)
+    for _ in range(_REPEATS):
+        for at, play in enumerate(plays):
+            began = time.process_time_ns()
+            play()
+            least[at] = min(least[at], (time.process_time_ns() - began) / 1000 / requests)
+    return least
+
+
+def spec() -> Spec:
+    capacity = Capacity(concurrency=64, requests_per_min=6000)
+    model = Model(name=wire.MODEL, engine="llamacpp", weights="none", capacity=capacity, cold_start_s=60.0)
+    return Spec(fleet=Fleet(name="bench"), models=(model,), routes=(Route(selector=0, name="chat", chain=(wire.MODEL,)),))
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """`floors` is the bar."""
+
+    name: str
+    traffic: Traffic
+    requests: int
+    floors: float
+
+
+def gates() -> tuple[Gate, ...]:
+    return Gate("JSON request", json_traffic(), 1000, JSON_FLOORS), Gate("stream of 50", stream_traffic(), 60, STREAM_FLOORS)
+
+
+def judge(gate: Gate, ours_us: float, floor_us: float) -> tuple[bool, str]:
+    """(met, the line that says so)"""
+    floors = ours_us / floor_us
+    verdict = "met" if floors <= gate.floors else f"MISSED by {floors / gate.floors - 1:.0%}"
+    return floors <= gate.floors, f"{gate.name}: {ours_us:.1f} us, {floors:.2f} floors of {floor_us:.1f} us; bar {gate.floors}: {verdict}"
+
+
+async def run() -> int:
+    bench = Bench(app.wire(spec()))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)  # as the router's own entry does
+    missed = False
+    for gate in gates():
+        plays = (through_router(bench, gate.traffic, gate.requests), floor(gate.traffic, gate.requests))
+        is_met, line = judge(gate, *least_us(plays, gate.requests))
+        missed |= not is_met
+        sys.stdout.write(line + "\n")
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(uvloop.run(run()))

@@ -1,0 +1,105 @@
+"""What was measured, and the bars it is held against. Pure.
+
+A reading is one number about one proxy; several of one subject are rounds, of which the median counts. A bar is a ratio to the lower
+of the peers in the same run, or a growth within our own numbers; an absolute time is never one, because machines differ.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+OURS = "warmfleet"
+JSON = "json"
+STREAM = "stream"
+MEMORY = "memory"
+JSON_PER_S = "json/s"
+STREAMS_PER_S = "streams/s"
+CURVE = (1, 10, 100, 1000)
+REPLICAS = (10, 100, 1000)
+MANY_SESSIONS = 100_000
+
+RATIOS = {JSON: 0.75, STREAM: 0.95}
+MEMORY_BYTES = 25_000
+FLAT = 1.25
+
+
+def curve(streams: int) -> str:
+    return f"curve {streams}"
+
+
+def replicas(count: int) -> str:
+    return f"replicas {count}"
+
+
+SESSIONS = f"sessions {MANY_SESSIONS}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """CPU microseconds for JSON, STREAM, curve, replicas and SESSIONS; bytes for MEMORY; a rate for the others."""
+
+    proxy: str
+    subject: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Of the rounds of one proxy and subject."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`bar` in words, with its limit; `value` is what we have."""
+
+    bar: str
+    value: float
+    limit: float
+
+    @property
+    def is_met(self) -> bool:
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        if self.is_met:
+            return f"met     {self.bar}: {self.value:.2f}"
+        return f"MISSED  {self.bar}: {self.value:.2f}, {self.value / self.limit - 1:.0%} over"
+
+
+def spreads(readings: Iterable[Reading]) -> dict[tuple[str, str], Spread]:
+    """By (proxy, subject)."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for reading in readings:
+        values.setdefault((reading.proxy, reading.subject), []).append(reading.value)
+    return {key: Spread(statistics.median(v), min(v), max(v)) for key, v in values.items()}
+
+
+def ratio(of: dict[tuple[str, str], Spread], proxy: str, subject: str, peers: Sequence[str]) -> float | None:
+    """Median against the lowest median of the peers; None where one of the two is missing."""
+    there = [of[peer, subject].median for peer in peers if (peer, subject) in of]
+    own = of.get((proxy, subject))
+    return own.median / min(there) if own and there else None
+
+
+def verdicts(readings: Sequence[Reading], peers: Sequence[str]) -> tuple[Verdict, ...]:
+    """One for each bar that the run has numbers for."""
+    of = spreads(readings)
+    found = [Verdict(f"{subject}: at most {limit} x the lower peer", value, limit) for subject, limit in RATIOS.items()
+             if (value := ratio(of, OURS, subject, peers)) is not None]  # fmt: skip
+    if memory := of.get((OURS, MEMORY)):
+        found.append(Verdict(f"memory: at most {MEMORY_BYTES / 1000:.0f} kB per open stream", memory.median / 1000, MEMORY_BYTES / 1000))
+    return (*found, *_flat(of))
+
+
+def _flat(of: dict[tuple[str, str], Spread]) -> Iterable[Verdict]:
+    base = of.get((OURS, replicas(REPLICAS[0])))
+    for subject in (*map(replicas, REPLICAS[1:]), SESSIONS):
+        now = of.get((OURS, subject))
+        if base and now:
+            yield Verdict(f"{subject}: at most {FLAT} x the cost with {REPLICAS[0]} replicas", now.median / base.median, FLAT)

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -36,7 +36,7 @@ class _Head(msgspec.Struct):
 
 class _Attributes(msgspec.Struct):
     series: list[_Head]
-    times: list[int]
+    times: list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]]
     values: list[list[Any]]
 
 

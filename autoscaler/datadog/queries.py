@@ -38,7 +38,7 @@ _OURS: Sequence[tuple[Metric, Kind, float]] = (
 _VLLM: Sequence[tuple[str, Kind, str, float, float]] = (
     (QUEUED, "level", "vllm.num_requests.waiting", 100, 1e12),
     (KV_USE, "level", "vllm.kv_cache_usage_perc", 1, 1),
-    (KV_USE_OLD, "level", "vllm.gpu_cache_usage_perc", 1, 1),  # its name before vLLM 0.11
+    (KV_USE_OLD, "level", "vllm.gpu_cache_usage_perc", 1, 1),  # its former name, which the check may still use
     (QUEUE_SUM, "count", "vllm.request.queue_time.seconds.sum", 100, 1e12),
     (QUEUE_COUNT, "count", "vllm.request.queue_time.seconds.count", 100, 1e12),
 )

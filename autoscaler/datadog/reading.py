@@ -15,10 +15,13 @@ from autoscaler.datadog import queries as asked
 from autoscaler.datadog.answer import Series
 from autoscaler.datadog.buckets import Buckets, Look, clipped, mean, rate_per_s, with_zeros, without_jumps
 from autoscaler.datadog.question import Query
-from autoscaler.signals import Known, Signal, Unknown, larger, scaled, total
+from autoscaler.signals import Signal, Unknown, larger, scaled, total
 from fleet.metrics import ARRIVALS, HELD, IN_FLIGHT, INPUT_TOKENS, LOG_BYTES, OUTPUT_TOKENS, SESSION_STARTS
 
 Signals = Mapping[str, Signal]
+
+OF_ROUTERS = (signals.CONCURRENCY, signals.REQUESTS_PER_MIN, signals.INPUT_TOKENS_PER_S, signals.OUTPUT_TOKENS_PER_S, signals.HELD)
+"""What is asked for every model of every fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def _queue_time(told: _Told) -> Signal:
         return spent if isinstance(spent, Unknown) else ended
     if not ended.value:
         return Unknown("no request began in the window")
-    return Known(spent.value / ended.value, max(spent.age_s, ended.age_s))
+    return scaled(spent, lambda seconds: seconds / ended.value)
 
 
 def _rate(told: _Told, name: str) -> Signal:

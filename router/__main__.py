@@ -38,7 +38,8 @@ def main() -> int:
     gc.collect()
     gc.freeze()  # what is loaded now stays; the collector need not look at it again
     gc.set_threshold(20_000, 20, 50)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises the signal again at its end; a stop that was asked for is no failure
+    # Holds before uvicorn has its own handler, and after it: uvicorn raises the signal again at its end, but a stop asked for is no fault.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
     server.run()
     return 0 if server.started else 1
 

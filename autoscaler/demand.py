@@ -1,26 +1,52 @@
-"""The demand for one model, from what routers and engines said.
+"""The signals of one model, from what routers and engines said.
 
 concurrency, per router, is the larger of two estimates. The mean of the gauges (in flight + held) sees long requests while they
 last, but scrapes seconds apart miss short ones. Little's law (arrival rate x mean latency) sees every request that ended, but a
 long one only after its end. Each errs low where the other does not. Engines (running + queued) are the second source: they see
 work that came past the routers, and nothing of requests that are held.
 requests_per_min is the rate of arrivals, which the routers count before admission, so it does not fall when the fleet does.
+The other signals are there only if somebody tells them: not every engine knows its KV cache, not every router its log bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from autoscaler import signals, text
 from autoscaler.history import History, Track
-from autoscaler.signals import CONCURRENCY, REQUESTS_PER_MIN, Known, Partial, Signal, Unknown, larger, scaled, total
+from autoscaler.signals import CONCURRENCY, REQUESTS_PER_MIN, Known, Partial, Signal, Unknown, average, larger, scaled, total
 from autoscaler.text import ARRIVED, ENGINE_LOAD, FLYING, LATENCY_COUNT, LATENCY_SUM, WAITING
-from autoscaler.window import Window, mean, rate_per_s
+from autoscaler.window import USUAL, Window, mean, rate_per_s
 
 __all__ = ["CONCURRENCY", "REQUESTS_PER_MIN", "demand", "load_now"]
 
+_USUAL_TOKENS = _USUAL_BYTES = 1e5
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    """A counter of the routers that becomes the signal `name`, its increase in `of_s` seconds."""
+
+    name: str
+    counter: str
+    of_s: float = 1.0
+    usual: float = USUAL
+
+    def signal(self, per_s: float) -> float:
+        return self.of_s * per_s
+
+
+_RATES = (
+    _Rate(signals.INPUT_TOKENS_PER_S, text.TOKENS_IN, usual=_USUAL_TOKENS),
+    _Rate(signals.OUTPUT_TOKENS_PER_S, text.TOKENS_OUT, usual=_USUAL_TOKENS),
+    _Rate(signals.SESSION_STARTS_PER_MIN, text.STARTED, 60),
+    _Rate(signals.LOG_BYTES_PER_MIN, text.LOGGED, 60, _USUAL_BYTES),
+)
+
 
 def demand(history: History, model: str, routers: Sequence[str], engines: Sequence[str], window: Window) -> Mapping[str, Signal]:
-    """Signals by name: concurrency in requests, requests_per_min. `routers` and `engines` are target ids."""
+    """Signals by the names of signals.py; concurrency and requests_per_min always. `routers` and `engines` are target ids."""
     arriving = _over(history, routers, lambda track: rate_per_s(track.points((ARRIVED, model)), window))
     inside = _over(history, routers, lambda track: _router_concurrency(track, model, window))
     working = _over(history, engines, lambda track: mean(track.points((ENGINE_LOAD, model)), window))
@@ -28,7 +54,49 @@ def demand(history: History, model: str, routers: Sequence[str], engines: Sequen
     return {
         CONCURRENCY: larger(total(inside, nobody=no_router), total(working, nobody="no replica is passing")),
         REQUESTS_PER_MIN: scaled(total(arriving, nobody=no_router), lambda per_s: 60 * per_s),
+        **dict(_further(_Told(history, model, window), routers, engines)),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Series that not everybody has: a target that lacks what others tell is Unknown, and nothing at all is no signal."""
+
+    history: History
+    model: str
+    window: Window
+
+    def parts(self, targets: Sequence[str], series: str, read: Callable[[Track], Signal]) -> list[Signal]:
+        """Empty where no target has ever told the series."""
+        if not any(self.history.track(target).told((series, self.model)) for target in targets):
+            return []
+        return _over(self.history, targets, read)
+
+    def levels(self, targets: Sequence[str], series: str) -> list[Signal]:
+        return self.parts(targets, series, lambda track: mean(track.told((series, self.model)), self.window))
+
+    def rates(self, targets: Sequence[str], series: str, usual: float = USUAL) -> list[Signal]:
+        return self.parts(targets, series, lambda track: rate_per_s(track.told((series, self.model)), self.window, usual=usual))
+
+
+def _further(told: _Told, routers: Sequence[str], engines: Sequence[str]) -> Iterator[tuple[str, Signal]]:
+    for rate in _RATES:
+        if parts := told.rates(routers, rate.counter, rate.usual):
+            yield rate.name, scaled(total(parts, nobody=""), rate.signal)
+    for name, targets, series in ((signals.HELD, routers, WAITING), (signals.QUEUED, engines, text.ENGINE_QUEUE)):
+        if parts := told.levels(targets, series):
+            yield name, total(parts, nobody="")
+    if parts := told.levels(engines, text.ENGINE_KV):
+        yield signals.KV_USE, average(parts, nobody="")
+    if parts := told.rates(engines, text.ENGINE_QUEUED_S):
+        yield signals.QUEUE_TIME_S, _each(total(parts, nobody=""), total(told.rates(engines, text.ENGINE_BEGUN), nobody=""))
+
+
+def _each(spent: Signal, begun: Signal) -> Signal:
+    """Seconds of each one, from seconds and requests per second."""
+    if isinstance(begun, Unknown) or not begun.value:
+        return Unknown(begun.why if isinstance(begun, Unknown) else "no request began in the window")
+    return scaled(spent, lambda seconds: seconds / begun.value)
 
 
 def load_now(history: History, model: str, engine: str, window: Window) -> Signal:

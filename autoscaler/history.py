@@ -40,6 +40,10 @@ class Track:
     def points(self, key: Key) -> Sequence[Point]:
         return [Point(scrape.at, scrape.values.get(key, 0.0)) for scrape in self.scrapes]
 
+    def told(self, key: Key) -> Sequence[Point]:
+        """Only what was really said: for a series that not every version of a program has, where missing is not zero."""
+        return [Point(scrape.at, scrape.values[key]) for scrape in self.scrapes if key in scrape.values]
+
 
 @dataclass(frozen=True, slots=True)
 class History:

@@ -3,7 +3,8 @@
 Laws: time that was not observed is left out, never counted as zero. An interval longer than `gap_s` is a gap. Where a counter
 falls, the interval is left out as a whole: several worker processes stand behind one scrape, and one of them starting afresh
 makes the sum fall without becoming zero, so that Prometheus' rule (count the new value) would invent a burst of old requests.
-A window of which less than three quarters was observed is Partial. Pure; samples come in order of time.
+A window of which less than three quarters was observed is Partial. An interval a thousand times the others is Unknown: `usual` is
+what is ordinary, below a thousand times that nothing counts as a jump. Pure; samples come in order of time.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 from autoscaler.signals import Known, Partial, Signal, Unknown
 
 _ENOUGH = 0.75
+_JUMP = 1000
+_FEWEST = 3
+USUAL = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +43,30 @@ class Window:
         return self.now - self.window_s
 
 
-def rate_per_s(points: Sequence[Point], window: Window) -> Signal:
+def rate_per_s(points: Sequence[Point], window: Window, *, usual: float = USUAL) -> Signal:
     """Increase of a counter per second."""
     if isinstance(age := _age(points, window), Unknown):
         return age
-    steps = [(a, b) for a, b in _intervals(points, window) if b.value >= a.value]
-    seen_s = sum(b.at - a.at for a, b in steps)
-    if not seen_s:
+    steps = [_Step(b.at - a.at, (b.value - a.value) / (b.at - a.at)) for a, b in _intervals(points, window) if b.value >= a.value]
+    if not steps:
         return Unknown("a rate needs two answers, and there is one so far")
-    return _judged(sum(b.value - a.value for a, b in steps) / seen_s, seen_s, age.value, window)
+    return _judged(steps, age.value, window, usual)
 
 
-def mean(points: Sequence[Point], window: Window) -> Signal:
+def mean(points: Sequence[Point], window: Window, *, usual: float = USUAL) -> Signal:
     """Time-weighted mean of a gauge; a single sample counts for itself."""
     if isinstance(age := _age(points, window), Unknown):
         return age
-    steps = list(_intervals(points, window))
-    seen_s = sum(b.at - a.at for a, b in steps)
-    if not seen_s:
-        return _judged(points[-1].value, 0.0, age.value, window)
-    return _judged(sum((a.value + b.value) / 2 * (b.at - a.at) for a, b in steps) / seen_s, seen_s, age.value, window)
+    steps = [_Step(b.at - a.at, (a.value + b.value) / 2) for a, b in _intervals(points, window)]
+    return _judged(steps or [_Step(0.0, points[-1].value)], age.value, window, usual)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A stretch of time that was observed, and the value in it."""
+
+    seconds: float
+    value: float
 
 
 def _age(points: Sequence[Point], window: Window) -> Known | Unknown:
@@ -76,7 +85,18 @@ def _intervals(points: Sequence[Point], window: Window) -> Iterator[tuple[Point,
             yield a, b
 
 
-def _judged(value: float, seen_s: float, age_s: float, window: Window) -> Signal:
+def _judged(steps: Sequence[_Step], age_s: float, window: Window, usual: float) -> Signal:
+    if jump := _jump([step.value for step in steps], usual):
+        return Unknown(jump)
+    seen_s = sum(step.seconds for step in steps)
+    value = sum(step.value * step.seconds for step in steps) / seen_s if seen_s else steps[-1].value
     if seen_s < _ENOUGH * window.window_s:
         return Partial(value, age_s, f"only {seen_s:.0f} s of the {window.window_s:.0f} s window were seen")
     return Known(value, age_s)
+
+
+def _jump(values: Sequence[float], usual: float) -> str:
+    """What is wrong with the values, or nothing. With fewer than three there is nothing to measure a jump against."""
+    if len(values) < _FEWEST or max(values) <= _JUMP * max(usual, median(values)):
+        return ""
+    return f"its values jump from {median(values):g} to {max(values):g}"

@@ -8,8 +8,36 @@ import pytest
 
 from autoscaler.demand import CONCURRENCY, REQUESTS_PER_MIN, demand, load_now
 from autoscaler.history import Failed, History, Key, Scrape, extend
-from autoscaler.signals import Known, Partial, Signal, Unknown
-from autoscaler.text import ARRIVED, ENGINE_LOAD, FLYING, LATENCY_COUNT, LATENCY_SUM, WAITING
+from autoscaler.signals import (
+    HELD,
+    INPUT_TOKENS_PER_S,
+    KV_USE,
+    LOG_BYTES_PER_MIN,
+    OUTPUT_TOKENS_PER_S,
+    QUEUE_TIME_S,
+    QUEUED,
+    SESSION_STARTS_PER_MIN,
+    Known,
+    Partial,
+    Signal,
+    Unknown,
+)
+from autoscaler.text import (
+    ARRIVED,
+    ENGINE_BEGUN,
+    ENGINE_KV,
+    ENGINE_LOAD,
+    ENGINE_QUEUE,
+    ENGINE_QUEUED_S,
+    FLYING,
+    LATENCY_COUNT,
+    LATENCY_SUM,
+    LOGGED,
+    STARTED,
+    TOKENS_IN,
+    TOKENS_OUT,
+    WAITING,
+)
 from autoscaler.window import Window
 
 M = "small-model"
@@ -45,7 +73,7 @@ def asked(history: History, *, routers: tuple[str, ...] = ("r1",), engines: tupl
 def test_short_requests_between_two_scrapes_are_found_by_littles_law() -> None:
     """One request a second of two seconds: two at a time, though the gauge happened to be zero at every scrape."""
     seen = asked(told(("r1",), lambda _, at: router(at)))
-    assert seen == {CONCURRENCY: Known(2.0, 0.0), REQUESTS_PER_MIN: Known(60.0, 0.0)}
+    assert seen == {CONCURRENCY: Known(2.0, 0.0), REQUESTS_PER_MIN: Known(60.0, 0.0), HELD: Known(0.0, 0.0)}
 
 
 def test_long_requests_that_have_not_ended_are_found_by_the_gauge() -> None:
@@ -55,7 +83,7 @@ def test_long_requests_that_have_not_ended_are_found_by_the_gauge() -> None:
 
 def test_routers_add_up() -> None:
     seen = asked(told(("r1", "r2"), lambda _, at: router(at)), routers=("r1", "r2"))
-    assert seen == {CONCURRENCY: Known(4.0, 0.0), REQUESTS_PER_MIN: Known(120.0, 0.0)}
+    assert seen == {CONCURRENCY: Known(4.0, 0.0), REQUESTS_PER_MIN: Known(120.0, 0.0), HELD: Known(0.0, 0.0)}
 
 
 def test_one_silent_router_leaves_a_lower_bound() -> None:
@@ -106,3 +134,39 @@ def test_scrapes_older_than_wanted_are_dropped() -> None:
 def test_the_load_of_one_engine_is_that_of_its_last_scrape(last: Values | str, load: Signal) -> None:
     history = told(("e1",), lambda _, at: last if at == 60 else {(ENGINE_LOAD, M): 0.0})
     assert load_now(history, M, "e1", WINDOW) == load
+
+
+def test_what_nobody_tells_is_no_signal_and_not_zero() -> None:
+    assert set(asked(told(("r1",), lambda _, at: {(ARRIVED, M): at}))) == {CONCURRENCY, REQUESTS_PER_MIN}
+
+
+def test_tokens_sessions_and_log_bytes_are_rates_of_the_routers_counters() -> None:
+    history = told(("r1", "r2"), lambda _, at: {(TOKENS_IN, M): 50 * at, (TOKENS_OUT, M): 20 * at, (STARTED, M): at, (LOGGED, M): 10 * at})
+    seen = asked(history, routers=("r1", "r2"))
+    assert seen[INPUT_TOKENS_PER_S] == Known(100.0, 0.0)
+    assert seen[OUTPUT_TOKENS_PER_S] == Known(40.0, 0.0)
+    assert seen[SESSION_STARTS_PER_MIN] == Known(120.0, 0.0)
+    assert seen[LOG_BYTES_PER_MIN] == Known(1200.0, 0.0)
+
+
+def test_a_router_that_does_not_count_what_others_count_leaves_a_lower_bound() -> None:
+    history = told(("r1", "r2"), lambda name, at: {(LOGGED, M): 10 * at} if name == "r1" else {})
+    assert asked(history, routers=("r1", "r2"))[LOG_BYTES_PER_MIN] == Partial(600.0, 0.0, "r2 no answer yet")
+
+
+def engine(at: int, *, queue: float, kv: float, queued_s: float) -> Values:
+    return {(ENGINE_LOAD, M): 1.0, (ENGINE_QUEUE, M): queue, (ENGINE_KV, M): kv, (ENGINE_QUEUED_S, M): queued_s * at, (ENGINE_BEGUN, M): at}
+
+
+def test_engines_tell_their_queue_their_cache_and_the_time_in_the_queue() -> None:
+    """Queues add up, cache use does not, and the mean time is that of all requests."""
+    histories = {"e1": {"queue": 2.0, "kv": 0.9, "queued_s": 3.0}, "e2": {"queue": 0.0, "kv": 0.3, "queued_s": 0.0}}
+    seen = asked(told(("e1", "e2"), lambda name, at: engine(at, **histories[name])), routers=(), engines=("e1", "e2"))
+    assert seen[QUEUED] == Known(2.0, 0.0)
+    assert seen[KV_USE] == Known(pytest.approx(0.6), 0.0)  # type: ignore[arg-type]
+    assert seen[QUEUE_TIME_S] == Known(pytest.approx(1.5), 0.0)  # type: ignore[arg-type]
+
+
+def test_without_a_request_there_is_no_time_in_the_queue() -> None:
+    history = told(("e1",), lambda _, at: {(ENGINE_QUEUED_S, M): 0.0, (ENGINE_BEGUN, M): 5.0})
+    assert asked(history, routers=(), engines=("e1",))[QUEUE_TIME_S] == Unknown("no request began in the window")

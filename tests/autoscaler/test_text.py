@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from autoscaler.errors import MalformedMetrics
-from autoscaler.text import ARRIVED, ENGINE_LOAD, FLYING, LATENCY_COUNT, LATENCY_SUM, engine_values, router_values
+from autoscaler.text import (
+    ARRIVED,
+    ENGINE_BEGUN,
+    ENGINE_KV,
+    ENGINE_LOAD,
+    ENGINE_QUEUE,
+    ENGINE_QUEUED_S,
+    FLYING,
+    LATENCY_COUNT,
+    LATENCY_SUM,
+    engine_values,
+    router_values,
+)
 from fleet.metrics import ARRIVALS, IN_FLIGHT, LATENCY, SESSIONS
 from fleet.recorder import Recorder, prometheus_text
 
@@ -38,11 +50,18 @@ def test_an_idle_router_is_a_router() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recording", "engine", "load"),
-    [("vllm-0.32.0.http", "vllm", 0.0), ("llamacpp-busy.http", "llamacpp", 3.0)],
+    ("recording", "engine", "values"),
+    [
+        (
+            "vllm-0.32.0.http",
+            "vllm",
+            {ENGINE_LOAD: 0.0, ENGINE_QUEUE: 0.0, ENGINE_KV: 0.0, ENGINE_QUEUED_S: 0.00022096800012150197, ENGINE_BEGUN: 5.0},
+        ),
+        ("llamacpp-busy.http", "llamacpp", {ENGINE_LOAD: 3.0, ENGINE_QUEUE: 1.0}),
+    ],
 )
-def test_recorded_engines(recording: str, engine: str, load: float) -> None:
-    assert engine_values(recorded(recording), engine, "small-model") == {(ENGINE_LOAD, "small-model"): load}
+def test_recorded_engines(recording: str, engine: str, values: dict[str, float]) -> None:
+    assert engine_values(recorded(recording), engine, "small-model") == {(name, "small-model"): value for name, value in values.items()}
 
 
 def test_a_busy_vllm_with_two_data_parallel_ranks() -> None:
@@ -51,7 +70,25 @@ def test_a_busy_vllm_with_two_data_parallel_ranks() -> None:
         line = f'vllm:num_requests_{name}{{engine="%s",model_name="small-model"}} %s'
         assert line % ("0", "0.0") in text
         text = text.replace(line % ("0", "0.0"), line % ("0", value) + "\n" + line % ("1", 1.0))
-    assert engine_values(text, "vllm", "small-model") == {(ENGINE_LOAD, "small-model"): 8.0}
+    assert engine_values(text, "vllm", "small-model")[ENGINE_LOAD, "small-model"] == 8.0
+
+
+def test_vllms_queue_is_what_waits_for_capacity() -> None:
+    line = 'vllm:num_requests_waiting_by_reason{engine="0",model_name="small-model",reason="%s"} %s'
+    text = recorded("vllm-0.32.0.http")
+    for reason, value in (("capacity", 3.0), ("deferred", 9.0)):
+        assert line % (reason, "0.0") in text
+        text = text.replace(line % (reason, "0.0"), line % (reason, value))
+    assert engine_values(text, "vllm", "small-model")[ENGINE_QUEUE, "small-model"] == 3.0
+
+
+def test_the_former_name_of_the_kv_cache_is_read_where_the_new_one_is_not() -> None:
+    text = (
+        recorded("vllm-0.32.0.http")
+        .replace("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
+        .replace('_perc{engine="0",model_name="small-model"} 0.0', "_perc{} 0.25")
+    )
+    assert engine_values(text, "vllm", "small-model")[ENGINE_KV, "small-model"] == 0.25
 
 
 @pytest.mark.parametrize(
@@ -71,6 +108,14 @@ def test_an_engine_without_its_gauges_is_refused_and_not_idle() -> None:
         engine_values("llamacpp:requests_processing 1\n", "llamacpp", "small-model")
 
 
-def test_not_a_number_counts_as_missing() -> None:
-    with pytest.raises(MalformedMetrics, match="lacks"):
-        engine_values("llamacpp:requests_processing nan\nllamacpp:requests_deferred 0\n", "llamacpp", "small-model")
+@pytest.mark.parametrize("value", ["nan", "-1", "+Inf"])
+def test_what_cannot_be_is_refused_and_not_left_out(value: str) -> None:
+    with pytest.raises(MalformedMetrics, match="which cannot be"):
+        engine_values(f"llamacpp:requests_processing {value}\nllamacpp:requests_deferred 0\n", "llamacpp", "small-model")
+    with pytest.raises(MalformedMetrics, match="which cannot be"):
+        router_values(f'warmfleet_router_in_flight{{model="m"}} {value}\n')
+
+
+def test_the_same_series_twice_is_refused_and_not_added() -> None:
+    with pytest.raises(MalformedMetrics, match="twice"):
+        router_values('warmfleet_router_in_flight{model="m"} 1\nwarmfleet_router_in_flight{model="m"} 2\n')

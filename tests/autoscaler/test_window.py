@@ -62,6 +62,24 @@ def test_a_mean_weighs_by_time() -> None:
     assert mean(points, WINDOW) == Known((4 * 40 + 2 * 10 + 0) / 60, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("values", "believed"),
+    [
+        ((0, 0, 0, 0, 0, 0, 999_999), True),  # an idle fleet that begins to work
+        ((0, 0, 0, 0, 0, 0, 10**7), False),
+        ((0, 0, 10**7, 2 * 10**7, 3 * 10**7, 4 * 10**7, 5 * 10**7), True),  # it has stayed, so it is true
+        ((0, 10**7), True),  # nothing to measure it against
+    ],
+)
+def test_a_thousandfold_jump_is_not_believed_at_once(values: tuple[int, ...], believed: bool) -> None:
+    assert isinstance(rate_per_s(every_10_s(*values), WINDOW), Unknown) != believed
+
+
+def test_what_is_ordinary_is_the_callers_to_say() -> None:
+    """A token counter of an idle model that gets its first long prompts."""
+    assert isinstance(rate_per_s(every_10_s(0, 0, 0, 0, 0, 0, 10**7), WINDOW, usual=1e5), Known)
+
+
 increments = st.lists(st.integers(0, 1000), min_size=7, max_size=7)
 
 

@@ -37,10 +37,25 @@ class _Rate:
         return self.of_s * per_s
 
 
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A gauge of routers or engines that adds up to the signal `name`."""
+
+    name: str
+    gauge: str
+    of_routers: bool = False
+
+
+_LEVELS = (
+    _Level(signals.HELD, WAITING, of_routers=True),
+    _Level(signals.RUNNING, text.ENGINE_RUNNING),
+    _Level(signals.QUEUED, text.ENGINE_QUEUE),
+)
 _RATES = (
     _Rate(signals.INPUT_TOKENS_PER_S, text.TOKENS_IN, usual=_USUAL_TOKENS),
     _Rate(signals.OUTPUT_TOKENS_PER_S, text.TOKENS_OUT, usual=_USUAL_TOKENS),
     _Rate(signals.SESSION_STARTS_PER_MIN, text.STARTED, 60),
+    _Rate(signals.ANSWERS_PER_MIN, text.LATENCY_COUNT, 60),
     _Rate(signals.LOG_BYTES_PER_MIN, text.LOGGED, 60, _USUAL_BYTES),
 )
 
@@ -83,13 +98,17 @@ def _further(told: _Told, routers: Sequence[str], engines: Sequence[str]) -> Ite
     for rate in _RATES:
         if parts := told.rates(routers, rate.counter, rate.usual):
             yield rate.name, scaled(total(parts, nobody=""), rate.signal)
-    for name, targets, series in ((signals.HELD, routers, WAITING), (signals.QUEUED, engines, text.ENGINE_QUEUE)):
-        if parts := told.levels(targets, series):
-            yield name, total(parts, nobody="")
+    for level in _LEVELS:
+        if parts := told.levels(routers if level.of_routers else engines, level.gauge):
+            yield level.name, total(parts, nobody="")
     if parts := told.levels(engines, text.ENGINE_KV):
         yield signals.KV_USE, average(parts, nobody="")
-    if parts := told.rates(engines, text.ENGINE_QUEUED_S):
-        yield signals.QUEUE_TIME_S, _each(total(parts, nobody=""), total(told.rates(engines, text.ENGINE_BEGUN), nobody=""))
+    for name, targets, seconds, number in (
+        (signals.QUEUE_TIME_S, engines, text.ENGINE_QUEUED_S, text.ENGINE_BEGUN),
+        (signals.TTFT_S, routers, text.TTFT_SUM, text.TTFT_COUNT),
+    ):
+        if parts := told.rates(targets, seconds):
+            yield name, _each(total(parts, nobody=""), total(told.rates(targets, number), nobody=""))
 
 
 def _each(spent: Signal, begun: Signal) -> Signal:

@@ -33,6 +33,7 @@ LOGGED = LOG_BYTES.prometheus
 
 ENGINE_LOAD = "engine_load"
 """Requests that an engine runs or queues."""
+ENGINE_RUNNING = "engine_running"
 ENGINE_QUEUE = "engine_queue"
 """Requests that wait because the engine is full."""
 ENGINE_KV = "engine_kv"
@@ -104,7 +105,8 @@ def engine_values(text: str, engine: str, model: str) -> Mapping[Key, float]:
             told.setdefault(sample.name, []).append(sample.value)
     if missing := [name for name in (names.running, names.waiting) if name not in told]:
         raise MalformedMetrics(f"its answer lacks {missing[0]}: start {engine} with its metrics on")
-    found = {ENGINE_LOAD: sum(told[names.running]) + sum(told[names.waiting]), ENGINE_QUEUE: sum(_first(told, names.queue))}
+    running, waiting = sum(told[names.running]), sum(told[names.waiting])
+    found = {ENGINE_LOAD: running + waiting, ENGINE_RUNNING: running, ENGINE_QUEUE: sum(_first(told, names.queue))}
     if shares := _first(told, names.kv):
         found[ENGINE_KV] = sum(shares) / len(shares)
     if names.queued_s in told and names.begun in told:

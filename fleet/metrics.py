@@ -71,7 +71,7 @@ DECISIONS = Metric("warmfleet.autoscaler.decisions", "count", "decision", ("mode
 COLD_START = Metric("warmfleet.autoscaler.cold_start", "distribution", "second", ("model",), "placed to passing, measured")
 FAILED_STARTS = Metric("warmfleet.autoscaler.failed_starts", "count", "replica", ("model",), "replicas that ended before they ever passed")
 CAPACITY_FACTOR = Metric(
-    "warmfleet.autoscaler.capacity_factor", "gauge", "ratio", ("model",), "capacity of a replica as it shows, against fleet.toml's"
+    "warmfleet.autoscaler.capacity_factor", "gauge", "ratio", ("model", "demand"), "capacity of a replica as it shows, against fleet.toml's"
 )
 DATADOG_QUERIES = Metric(
     "warmfleet.autoscaler.datadog_queries",
@@ -84,6 +84,8 @@ DATADOG_AGE = Metric("warmfleet.autoscaler.datadog_age", "gauge", "second", (), 
 DATADOG_REMAINING = Metric(
     "warmfleet.autoscaler.datadog_remaining", "gauge", "query", (), "questions that Datadog's rate limit has left in its period"
 )
+LEADS = Metric("warmfleet.autoscaler.leads", "gauge", "autoscaler", (), "1 where this autoscaler acts, 0 where it stands by")
+PAUSED = Metric("warmfleet.autoscaler.paused", "gauge", "fleet", (), "1 while the fleet is paused")
 LOOP_SECONDS = Metric("warmfleet.autoscaler.loop", "distribution", "second", (), "one pass over all models")
 
 ALL: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

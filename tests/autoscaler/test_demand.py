@@ -9,6 +9,7 @@ import pytest
 from autoscaler.demand import CONCURRENCY, REQUESTS_PER_MIN, demand, load_now
 from autoscaler.history import Failed, History, Key, Scrape, extend
 from autoscaler.signals import (
+    ANSWERS_PER_MIN,
     HELD,
     INPUT_TOKENS_PER_S,
     KV_USE,
@@ -16,7 +17,9 @@ from autoscaler.signals import (
     OUTPUT_TOKENS_PER_S,
     QUEUE_TIME_S,
     QUEUED,
+    RUNNING,
     SESSION_STARTS_PER_MIN,
+    TTFT_S,
     Known,
     Partial,
     Signal,
@@ -29,6 +32,7 @@ from autoscaler.text import (
     ENGINE_LOAD,
     ENGINE_QUEUE,
     ENGINE_QUEUED_S,
+    ENGINE_RUNNING,
     FLYING,
     LATENCY_COUNT,
     LATENCY_SUM,
@@ -36,6 +40,8 @@ from autoscaler.text import (
     STARTED,
     TOKENS_IN,
     TOKENS_OUT,
+    TTFT_COUNT,
+    TTFT_SUM,
     WAITING,
 )
 from autoscaler.window import Window
@@ -73,7 +79,7 @@ def asked(history: History, *, routers: tuple[str, ...] = ("r1",), engines: tupl
 def test_short_requests_between_two_scrapes_are_found_by_littles_law() -> None:
     """One request a second of two seconds: two at a time, though the gauge happened to be zero at every scrape."""
     seen = asked(told(("r1",), lambda _, at: router(at)))
-    assert seen == {CONCURRENCY: Known(2.0, 0.0), REQUESTS_PER_MIN: Known(60.0, 0.0), HELD: Known(0.0, 0.0)}
+    assert (seen[CONCURRENCY], seen[REQUESTS_PER_MIN]) == (Known(2.0, 0.0), Known(60.0, 0.0))
 
 
 def test_long_requests_that_have_not_ended_are_found_by_the_gauge() -> None:
@@ -83,7 +89,8 @@ def test_long_requests_that_have_not_ended_are_found_by_the_gauge() -> None:
 
 def test_routers_add_up() -> None:
     seen = asked(told(("r1", "r2"), lambda _, at: router(at)), routers=("r1", "r2"))
-    assert seen == {CONCURRENCY: Known(4.0, 0.0), REQUESTS_PER_MIN: Known(120.0, 0.0), HELD: Known(0.0, 0.0)}
+    assert (seen[CONCURRENCY], seen[REQUESTS_PER_MIN]) == (Known(4.0, 0.0), Known(120.0, 0.0))
+    assert (seen[ANSWERS_PER_MIN], seen[HELD]) == (Known(120.0, 0.0), Known(0.0, 0.0))
 
 
 def test_one_silent_router_leaves_a_lower_bound() -> None:
@@ -155,14 +162,20 @@ def test_a_router_that_does_not_count_what_others_count_leaves_a_lower_bound() -
 
 
 def engine(at: int, *, queue: float, kv: float, queued_s: float) -> Values:
-    return {(ENGINE_LOAD, M): 1.0, (ENGINE_QUEUE, M): queue, (ENGINE_KV, M): kv, (ENGINE_QUEUED_S, M): queued_s * at, (ENGINE_BEGUN, M): at}
+    return {
+        (ENGINE_RUNNING, M): 1.0,
+        (ENGINE_QUEUE, M): queue,
+        (ENGINE_KV, M): kv,
+        (ENGINE_QUEUED_S, M): queued_s * at,
+        (ENGINE_BEGUN, M): at,
+    }
 
 
 def test_engines_tell_their_queue_their_cache_and_the_time_in_the_queue() -> None:
     """Queues add up, cache use does not, and the mean time is that of all requests."""
     histories = {"e1": {"queue": 2.0, "kv": 0.9, "queued_s": 3.0}, "e2": {"queue": 0.0, "kv": 0.3, "queued_s": 0.0}}
     seen = asked(told(("e1", "e2"), lambda name, at: engine(at, **histories[name])), routers=(), engines=("e1", "e2"))
-    assert seen[QUEUED] == Known(2.0, 0.0)
+    assert (seen[RUNNING], seen[QUEUED]) == (Known(2.0, 0.0), Known(2.0, 0.0))
     assert seen[KV_USE] == Known(pytest.approx(0.6), 0.0)  # type: ignore[arg-type]
     assert seen[QUEUE_TIME_S] == Known(pytest.approx(1.5), 0.0)  # type: ignore[arg-type]
 
@@ -170,3 +183,8 @@ def test_engines_tell_their_queue_their_cache_and_the_time_in_the_queue() -> Non
 def test_without_a_request_there_is_no_time_in_the_queue() -> None:
     history = told(("e1",), lambda _, at: {(ENGINE_QUEUED_S, M): 0.0, (ENGINE_BEGUN, M): 5.0})
     assert asked(history, routers=(), engines=("e1",))[QUEUE_TIME_S] == Unknown("no request began in the window")
+
+
+def test_the_time_to_the_first_token_is_the_mean_of_all_streams() -> None:
+    history = told(("r1", "r2"), lambda name, at: {(TTFT_SUM, M): at * (3.0 if name == "r1" else 1.0), (TTFT_COUNT, M): at})
+    assert asked(history, routers=("r1", "r2"))[TTFT_S] == Known(pytest.approx(2.0), 0.0)  # type: ignore[arg-type]

@@ -10,9 +10,10 @@ from aiohttp import web
 
 from autoscaler.history import Failed, Scrape
 from autoscaler.scrape import Scraper, Target, open_session
-from autoscaler.text import ENGINE_LOAD, engine_values
+from autoscaler.text import ENGINE_LOAD, ENGINE_QUEUE, ENGINE_RUNNING, engine_values
 
 GOOD = "llamacpp:requests_processing 2\nllamacpp:requests_deferred 1\n"
+VALUES = {(ENGINE_LOAD, "m"): 3.0, (ENGINE_RUNNING, "m"): 2.0, (ENGINE_QUEUE, "m"): 1.0}
 
 
 async def _endless(request: web.Request) -> web.StreamResponse:
@@ -71,7 +72,7 @@ def target(url: str) -> Target:
 async def test_each_target_answers_for_itself(address: str, scraper: Scraper) -> None:
     paths = ("good", "moved", "endless", "never", "binary")
     answers = await scraper.scrape([*(target(f"{address}/{path}") for path in paths), target("http://127.0.0.1:9/gone")])
-    assert answers[0] == Scrape("good", 42.0, {(ENGINE_LOAD, "m"): 3.0})
+    assert answers[0] == Scrape("good", 42.0, VALUES)
     reasons = {answer.target: answer.why for answer in answers if isinstance(answer, Failed)}
     assert set(reasons) == {"moved", "endless", "never", "binary", "gone"}
     assert "says 302" in reasons["moved"]
@@ -85,4 +86,4 @@ async def test_many_silent_targets_do_not_hide_the_one_that_answers(address: str
     """150: more than the 100 connections that the client would allow by itself, so that the last one would wait in vain."""
     answers = await scraper.scrape([*[target(f"{address}/never")] * 150, target(f"{address}/good")])
     assert {answer.target for answer in answers if isinstance(answer, Failed)} == {"never"}
-    assert answers[-1] == Scrape("good", 42.0, {(ENGINE_LOAD, "m"): 3.0})
+    assert answers[-1] == Scrape("good", 42.0, VALUES)

@@ -14,6 +14,7 @@ from autoscaler.text import (
     ENGINE_LOAD,
     ENGINE_QUEUE,
     ENGINE_QUEUED_S,
+    ENGINE_RUNNING,
     FLYING,
     LATENCY_COUNT,
     LATENCY_SUM,
@@ -55,9 +56,16 @@ def test_an_idle_router_is_a_router() -> None:
         (
             "vllm-0.32.0.http",
             "vllm",
-            {ENGINE_LOAD: 0.0, ENGINE_QUEUE: 0.0, ENGINE_KV: 0.0, ENGINE_QUEUED_S: 0.00022096800012150197, ENGINE_BEGUN: 5.0},
+            {
+                ENGINE_LOAD: 0.0,
+                ENGINE_RUNNING: 0.0,
+                ENGINE_QUEUE: 0.0,
+                ENGINE_KV: 0.0,
+                ENGINE_QUEUED_S: 0.00022096800012150197,
+                ENGINE_BEGUN: 5.0,
+            },
         ),
-        ("llamacpp-busy.http", "llamacpp", {ENGINE_LOAD: 3.0, ENGINE_QUEUE: 1.0}),
+        ("llamacpp-busy.http", "llamacpp", {ENGINE_LOAD: 3.0, ENGINE_RUNNING: 2.0, ENGINE_QUEUE: 1.0}),
     ],
 )
 def test_recorded_engines(recording: str, engine: str, values: dict[str, float]) -> None:

@@ -16,11 +16,12 @@ from autoscaler.forecast.windows import Floats
 
 _MODELS = 3
 _SURE = 1e-9
+_SAME_LEAD = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """The last models, oldest first, all for one lead time; at least one."""
+    """The last models, oldest first, all for about the same lead time; at least one."""
 
     models: tuple[Fitted, ...]
 
@@ -37,6 +38,10 @@ class Blend:
 
 
 def joined(blend: Blend | None, fitted: Fitted) -> Blend:
-    """With a new model. A changed lead time makes the older ones worthless."""
-    older = blend.models if blend is not None and blend.lead_min == fitted.lead_min else ()
-    return Blend((*older, fitted)[-_MODELS:])
+    """With a new model. Older ones for another lead time are dropped; a measured one wavers by a minute, and that is the same."""
+    older = blend.models if blend is not None else ()
+    return Blend((*(each for each in older if _is_near(each.lead_min, fitted.lead_min)), fitted)[-_MODELS:])
+
+
+def _is_near(lead_min: int, other_min: int) -> bool:
+    return abs(lead_min - other_min) <= max(1, _SAME_LEAD * other_min)

@@ -32,7 +32,7 @@ class Learner(Protocol):
 _TREES = 150
 _OPTIONS: Mapping[str, Any] = {
     "objective": "cross_entropy",
-    "num_leaves": 31,
+    "num_leaves": 15,
     "extra_trees": True,
     "learning_rate": 0.1,
     "min_data_in_leaf": 300,

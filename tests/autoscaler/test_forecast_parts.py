@@ -220,5 +220,7 @@ class TestBlend:
         assert joined(None, Fitted(Always(0.02), 15, 0)).predict(np.zeros((1, 1))) == pytest.approx([0.02])
         assert joined(None, Fitted(Always(0.0), 15, 0)).predict(np.zeros((1, 1))) == pytest.approx([0], abs=1e-6)
 
-    def test_models_for_another_lead_time_are_dropped(self) -> None:
-        assert len(joined(joined(None, Fitted(Always(0.5), 15, 0)), Fitted(Always(0.5), 10, 1)).models) == 1
+    @pytest.mark.parametrize(("before", "now", "kept"), [(15, 15, 2), (15, 16, 2), (3, 2, 2), (17, 15, 2), (15, 10, 1), (3, 1, 1)])
+    def test_models_for_another_lead_time_are_dropped(self, before: int, now: int, kept: int) -> None:
+        blend = joined(joined(None, Fitted(Always(0.5), before, 0)), Fitted(Always(0.5), now, 1))
+        assert (len(blend.models), blend.lead_min) == (kept, now)

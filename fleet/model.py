@@ -116,6 +116,23 @@ class Router:
     total_s: Annotated[Seconds, Field(alias="total_timeout", gt=0, description="clock 4: a whole request")] = 1800.0
     session_ttl_s: Annotated[Seconds, Field(alias="session_ttl", ge=60, description="sliding life of an idle session")] = 6 * 3600.0
     max_sessions: Annotated[int, Field(ge=1, description="sessions in the local cache")] = 65536
+    return_after_s: Annotated[
+        Seconds,
+        Field(
+            alias="return_after", description="a session that was swapped goes back to its route's first model when it was warm this long"
+        ),
+    ] = 120.0
+    affinity: Annotated[
+        bool, Field(description="requests without a session that begin alike go to the same replica, for its prefix cache")
+    ] = True
+    max_held: Annotated[int, Field(ge=0, description="requests that may wait for a warm replica at the same time; 0: none waits")] = 4096
+    max_held_bytes: Annotated[SizeBytes, Field(alias="max_held_size", description="the bodies of all waiting requests together")] = (
+        64 * 1024**2
+    )
+    keep_alive_s: Annotated[
+        Seconds,
+        Field(alias="keep_alive", gt=0, description="a waiting stream gets its head and a comment after this time, and one each time"),
+    ] = 10.0
     drain_s: Annotated[Seconds, Field(alias="drain", description="time for open streams when the router stops")] = 60.0
 
 
@@ -242,6 +259,14 @@ class Route:
     selector: Annotated[int, Field(ge=0, le=15, description="4 bits: 0 to 15")]
     name: Annotated[Label, Field(description="shown in x-route and metrics")]
     chain: Annotated[tuple[str, ...], Field(min_length=1, description="models in order of preference")]
+    on_cold: Annotated[
+        Literal["downgrade", "hold", "shed"],
+        Field(
+            description="while the first model has no room: downgrade: the next warm model answers, and where none is, the request waits. "
+            "hold: it waits for the first model, if that is warm in time. shed: 503 at once"
+        ),
+    ] = "downgrade"
+    hold_s: Annotated[Seconds, Field(alias="hold", description="how long a request may wait for a warm replica; 0s: not at all")] = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,12 +46,23 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """An allocation of which a task failed, in Nomad's words. `has_ended`: it is not tried again in place, but elsewhere."""
+
+    alloc_id: str
+    restarts: int
+    has_ended: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Capacity:
-    """`replicas` by rising allocation index; `missing_why` is empty where nothing is missing."""
+    """`replicas` by rising allocation index; `missing_why` is empty where nothing is missing. `failures` of any time."""
 
     desired: int
     replicas: tuple[Replica, ...] = ()
     missing_why: str = ""
+    failures: tuple[Failure, ...] = ()
 
     @property
     def placed(self) -> int:
@@ -104,7 +115,7 @@ def capacity(
         if a.live
     )
     why = _missing_why(allocations, unplaced) if desired > len(replicas) else ""
-    return Capacity(desired, replicas, why)
+    return Capacity(desired, replicas, why, tuple(Failure(a.alloc_id, a.restarts, not a.live, a.failure) for a in allocations if a.failure))
 
 
 def of_model(instances: Sequence[Instance], model: str) -> tuple[Instance, ...]:

@@ -9,7 +9,7 @@ job "warmfleet-autoscaler" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "12cc43051b99"
+    "warmfleet.source"  = "81b75a946896"
   }
 
   group "main" {
@@ -208,6 +208,7 @@ job "warmfleet-autoscaler" {
     }
   ],
   "router": {
+    "allow_open": true,
     "count": 2,
     "cpu": 1000,
     "memory": "512MiB",
@@ -239,6 +240,19 @@ FLEET_JSON
       }
 
       consul {}
+
+      # Keys for reading Datadog, from the Nomad variable of this job. Where they are not there it scrapes routers and engines only.
+      template {
+        destination = "secrets/datadog.env"
+        env         = true
+
+        data = <<KEYS
+{{ if nomadVarExists "nomad/jobs/warmfleet-autoscaler" }}{{ with nomadVar "nomad/jobs/warmfleet-autoscaler" }}
+DD_API_KEY={{ .api_key }}
+DD_APP_KEY={{ .app_key }}
+{{ end }}{{ end }}
+KEYS
+      }
 
       kill_signal  = "SIGTERM"
       kill_timeout = "15s"

@@ -1,8 +1,9 @@
-"""`python -m autoscaler`: reads the environment, wires the loop to Consul, Nomad and HTTP, and runs until it is told to stop.
+"""`python -m autoscaler`: reads the environment, and runs one autoscaler until it is told to stop.
 
 WARMFLEET_SPEC is the path of the fleet description, WARMFLEET_HOST and WARMFLEET_PORT the address of the status pages;
 NOMAD_TOKEN and CONSUL_HTTP_TOKEN, or the CONSUL_TOKEN that Nomad gives a task, are the tokens where ACLs are on.
-SIGTERM and SIGINT end it after the pass that is under way.
+DD_API_KEY and DD_APP_KEY let it read Datadog, DD_AGENT_HOST tell it. Several may run: one leads, the others stand by.
+SIGTERM and SIGINT end it after the pass that is under way; then what is remembered is written down and the lead is given away.
 """
 
 from __future__ import annotations
@@ -10,29 +11,25 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import aiohttp
 import uvicorn
+from fastapi import FastAPI
 
-from autoscaler.app import create_app
-from autoscaler.jobs import NomadJobs
-from autoscaler.journal import Journal
-from autoscaler.loop import Loop, Ports
-from autoscaler.scrape import Scraper, open_session
-from autoscaler.states import ConsulStates
+from autoscaler.app import Outside, Wired, wire
+from autoscaler.pages import create_app
+from autoscaler.scrape import open_session
 from fleet.consul import Consul
 from fleet.errors import WarmfleetError
 from fleet.model import Spec
-from fleet.names import ENV_HOST, ENV_PORT, ENV_SPEC, Names
-from fleet.nomad import Nomad
-from fleet.recorder import Recorder
+from fleet.names import ENV_HOST, ENV_PORT, ENV_SPEC
 from fleet.spec import load
+from fleet.state import Leader
 
-_SCRAPE_S = (0.25, 2.0)
 _LATE_INTERVALS = 3
 _LATE_LEAST_S = 60.0
 
@@ -42,38 +39,38 @@ async def run(spec: Spec, environment: Mapping[str, str]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    host, port = environment.get(ENV_HOST, "127.0.0.1"), int(environment.get(ENV_PORT, "0"))
+    me = Leader(name=f"{socket.gethostname()}/{os.getpid()}", url=f"http://{host}:{port}", since=0.0)
     consul = Consul(spec.fleet.consul, environment.get("CONSUL_HTTP_TOKEN") or environment.get("CONSUL_TOKEN"))
     try:
         async with open_session() as session:
-            loop = Loop(spec, _ports(spec, consul, session, environment), Recorder())
-            await _serve(loop, stop, environment)
+            wired = wire(spec, Outside(environment, consul, session, sys.stdout, me))
+            await _serve(wired, stop, uvicorn.Config(_pages(wired), host=host, port=port, log_level="warning"))
     finally:
         await consul.close()
 
 
-async def _serve(loop: Loop, stop: asyncio.Event, environment: Mapping[str, str]) -> None:
+def _pages(wired: Wired) -> FastAPI:
+    loop = wired.loop
     late_after_s = max(_LATE_LEAST_S, _LATE_INTERVALS * loop.spec.autoscaler.interval_s)
-    app = create_app(loop.board, loop.recorder, clock=time.time, late_after_s=late_after_s)
-    host, port = environment.get(ENV_HOST, "127.0.0.1"), int(environment.get(ENV_PORT, "0"))
-    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
+    return create_app(loop.board, loop.recorder, clock=time.time, late_after_s=late_after_s)
+
+
+async def _serve(wired: Wired, stop: asyncio.Event, config: uvicorn.Config) -> None:
+    server, released = uvicorn.Server(config), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        passes = tasks.create_task(loop.run(stop))
-        await server.serve()  # ends on SIGTERM and SIGINT, and repeats the signal for the handlers above
-        stop.set()
+        beside = [tasks.create_task(each()) for each in wired.beside]
+        leading = tasks.create_task(wired.lease.run(released))
+        passes = tasks.create_task(wired.loop.run(stop))
+        serving = tasks.create_task(server.serve())  # ends on SIGTERM and SIGINT too, and repeats the signal for the handlers above
         await passes
-
-
-def _ports(spec: Spec, consul: Consul, session: aiohttp.ClientSession, environment: Mapping[str, str]) -> Ports:
-    least_s, most_s = _SCRAPE_S
-    nomad = Nomad(spec.fleet.nomad, token=environment.get("NOMAD_TOKEN"), namespace=spec.fleet.namespace, region=spec.fleet.region)
-    return Ports(
-        catalogue=consul,
-        metrics=Scraper(session, min(most_s, max(least_s, spec.autoscaler.interval_s / 2)), time.time),
-        jobs=NomadJobs(nomad),
-        states=ConsulStates(consul, Names(spec.fleet.name)),
-        clock=time.time,
-        say=Journal(sys.stdout).say,
-    )
+        server.should_exit = True
+        await serving
+        await wired.forecasts.close(leads=wired.lease.standing().leads)
+        released.set()
+        await leading
+        for task in beside:
+            task.cancel()
 
 
 def main() -> None:

@@ -1,45 +1,164 @@
-"""The autoscaler's own HTTP: is it alive, what did it decide and why, and its metrics.
+"""One autoscaler, wired: the loop and its ports, the lease, and what runs beside them.
 
-    GET /health    200 while passes end in time, else 503
-    GET /status    the last decision of every model: its sentence, capacity by state, signals
-    GET /metrics   Prometheus text
-Reads the board and the recorder; changes nothing.
+The only place that knows which adapter stands behind which port. Nothing starts here; `__main__` starts and stops it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+import aiohttp
 
-from autoscaler.board import Board, Status, inputs
+from autoscaler.announce import Announcer
+from autoscaler.board import Status
+from autoscaler.datadog.client import Client, access
+from autoscaler.datadog.reader import Reader
+from autoscaler.forecasts import Forecasts
+from autoscaler.jobs import NomadJobs
+from autoscaler.journal import Journal
+from autoscaler.lease import ConsulLease, Standing
+from autoscaler.logfolder import LogFolder
+from autoscaler.loop import Loop, Ports
+from autoscaler.memories import ConsulMemories
+from autoscaler.pause import ConsulPauses
+from autoscaler.scrape import Scraper
 from autoscaler.signals import Unknown
-from fleet.recorder import Recorder, prometheus_text
+from autoscaler.states import ConsulStates
+from fleet import statsd
+from fleet.consul import Consul
+from fleet.model import Spec
+from fleet.names import Names
+from fleet.nomad import Nomad
+from fleet.recorder import Recorder
+from fleet.state import Leader
+
+if TYPE_CHECKING:  # numpy may be missing
+    from autoscaler.forecast.learner import Learner
+
+_SCRAPE_S = (0.25, 2.0)
+_FLUSH_S = 10.0
+
+Run = Callable[[], Coroutine[None, None, None]]
 
 
-def create_app(board: Board, recorder: Recorder, *, clock: Callable[[], float], late_after_s: float) -> FastAPI:
-    """`clock`: seconds since the epoch. A pass is late when none has ended for `late_after_s`."""
-    app = FastAPI(title="warmfleet autoscaler")
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """`beside`: what runs until it is cancelled."""
 
-    @app.get("/health")
-    async def health() -> Response:
-        age_s = clock() - board.passed_at if board.passed_at else None
-        late = age_s is not None and age_s > late_after_s
-        told = {"status": "late" if late else "ok" if age_s is not None else "starting", "last_pass_age_s": age_s}
-        return JSONResponse(told, status_code=503 if late or age_s is None else 200)
-
-    @app.get("/status")
-    async def status() -> Response:
-        return JSONResponse({"passed_at": board.passed_at, "models": [_told(status) for _, status in sorted(board.statuses.items())]})
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return PlainTextResponse(prometheus_text(recorder), media_type="text/plain; version=0.0.4")
-
-    return app
+    loop: Loop
+    lease: ConsulLease
+    forecasts: Forecasts
+    beside: tuple[Run, ...]
 
 
-def _told(status: Status) -> dict[str, object]:
-    missing_why = "" if isinstance(status.capacity, Unknown) else status.capacity.missing_why
-    return {**inputs(status), "at": status.at, "sentence": status.sentence, "missing_why": missing_why}
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the process was given: its environment, open clients, where it writes its log, and what it is called."""
+
+    environment: Mapping[str, str]
+    consul: Consul
+    session: aiohttp.ClientSession
+    log: TextIO
+    me: Leader
+
+
+@dataclass(frozen=True, slots=True)
+class _Voice:
+    """Everything that is said goes to the log; what is news to people, to Datadog too."""
+
+    journal: Journal
+    announcers: tuple[Announcer, ...]
+
+    def say(self, status: Status) -> None:
+        self.journal.say(status)
+        for announcer in self.announcers:
+            announcer.say(status)
+
+    def note(self, event: str, text: str) -> None:
+        self.journal.note(event, text, time.time())
+        for announcer in self.announcers:
+            announcer.note(text)
+
+
+def wire(spec: Spec, outside: Outside) -> Wired:
+    """Raises: WarmfleetError: the environment is wrong."""
+    names, recorder, consul = Names(spec.fleet.name), Recorder(), outside.consul
+    agent = statsd.from_environment(outside.environment)
+    voice = _Voice(Journal(outside.log), (Announcer(spec.fleet.name, statsd.Events(agent)),) if agent else ())
+    lease = ConsulLease(consul, names.leader, outside.me, clock=time.monotonic, wall=time.time)
+    memories = ConsulMemories(consul, names, lease.fence)
+    forecasts = Forecasts(memories, _learner(spec), lambda text: voice.note("forecast", text))
+    readers, folders = _datadog(spec, outside, recorder), _log_folder(spec)
+    ports = Ports(
+        catalogue=consul,
+        metrics=Scraper(outside.session, _scrape_s(spec), time.time),
+        jobs=NomadJobs(_nomad(spec, outside.environment)),
+        states=ConsulStates(consul, names, lease.fence),
+        lease=lease,
+        pauses=ConsulPauses(consul, names.pause),
+        memories=memories,
+        forecasts=forecasts,
+        clock=time.time,
+        say=voice.say,
+        sources=(*readers, *folders),
+    )
+    loop = Loop(spec, ports, recorder)
+    lease.changed = lambda standing: _changed(standing, voice, loop)
+    flushes = (_flushing(statsd.Flusher(agent, recorder)),) if agent else ()
+    return Wired(loop, lease, forecasts, (*(reader.run for reader in readers), *(folder.run for folder in folders), *flushes))
+
+
+def _changed(standing: Standing, voice: _Voice, loop: Loop) -> None:
+    voice.note("lease", f"leads, term {standing.term}" if standing.leads else standing.hands_off)
+    loop.wake.set()
+
+
+def _flushing(flusher: statsd.Flusher) -> Run:
+    async def run() -> None:
+        while True:
+            flusher.flush()
+            await asyncio.sleep(_FLUSH_S)
+
+    return run
+
+
+def _scrape_s(spec: Spec) -> float:
+    least_s, most_s = _SCRAPE_S
+    return min(most_s, max(least_s, spec.autoscaler.interval_s / 2))
+
+
+def _nomad(spec: Spec, environment: Mapping[str, str]) -> Nomad:
+    fleet = spec.fleet
+    return Nomad(fleet.nomad, token=environment.get("NOMAD_TOKEN"), namespace=fleet.namespace, region=fleet.region)
+
+
+def _learner(spec: Spec) -> Learner | None:
+    """LightGBM is loaded only where a model forecasts; None where it, or numpy, is not installed."""
+    if not any(policy.kind == "forecast" for model in spec.models for policy in model.policy):
+        return None
+    try:
+        from autoscaler.forecast.learner import lightgbm_learner  # noqa: PLC0415
+    except ImportError:
+        return None
+    return lightgbm_learner()
+
+
+def _datadog(spec: Spec, outside: Outside, recorder: Recorder) -> tuple[Reader, ...]:
+    may = access(outside.environment, spec.datadog.site) if spec.datadog.read else Unknown("datadog.read is false")
+    if isinstance(may, Unknown):
+        return ()
+    client = Client(outside.session, may, spec.datadog.read_timeout_s)
+    return (Reader(spec, client, recorder, clock=time.time, chance=random.random),)
+
+
+def _log_folder(spec: Spec) -> tuple[LogFolder, ...]:
+    settings = spec.autoscaler
+    if not settings.log_folder:
+        return ()
+    return (LogFolder(Path(settings.log_folder), settings.interval_s, settings.window_s, settings.max_age_s, clock=time.time),)

@@ -5,14 +5,19 @@ Values only. `sentence` is the same text in the log, in Nomad's scaling event, i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autoscaler.capacity import Capacity
 from autoscaler.coldstart import ColdStarts
 from autoscaler.decide import Direction
+from autoscaler.forecast.question import Forecast
+from autoscaler.policies.vote import Vote
 from autoscaler.signals import Partial, Signal, Unknown
 from fleet.state import Level, Loading, ModelState
+
+_RECENT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +34,30 @@ class Status:
     signals: Mapping[str, Signal] = field(default_factory=dict)
     level: Level = "low"
     clamps: tuple[str, ...] = ()
+    votes: tuple[Vote, ...] = ()
+    forecast: Forecast | Unknown = Unknown("no policy of this model forecasts")
     news: tuple[object, ...] = ()
     """Two statuses with equal `news` say the same."""
 
 
 @dataclass(slots=True)
 class Board:
-    """Written by the loop alone. `passed_at`: end of the last pass, seconds since the epoch; 0: none yet."""
+    """Written by the loop alone. `passed_at`: end of the last pass, seconds since the epoch; 0: none yet.
+
+    `recent`: the last statuses of each model that said something new, oldest first. `paused`: why, or empty.
+    """
 
     statuses: dict[str, Status] = field(default_factory=dict)
+    recent: dict[str, deque[Status]] = field(default_factory=dict)
     passed_at: float = 0.0
+    leads: bool = False
+    paused: str = ""
+
+    def tell(self, status: Status) -> None:
+        before = self.statuses.get(status.model)
+        self.statuses[status.model] = status
+        if before is None or status.done or status.news != before.news:
+            self.recent.setdefault(status.model, deque(maxlen=_RECENT)).append(status)
 
 
 def inputs(status: Status) -> Mapping[str, object]:
@@ -52,6 +71,8 @@ def inputs(status: Status) -> Mapping[str, object]:
         "clamps": list(status.clamps),
         "capacity": _capacity_told(status.capacity),
         "signals": {name: _told(signal) for name, signal in status.signals.items()},
+        "votes": [{"wanted": vote.wanted, "may_go_down": vote.may_go_down, "why": vote.why} for vote in status.votes],
+        "forecast": _forecast_told(status.forecast),
     }
 
 
@@ -68,6 +89,12 @@ def counts(capacity: Capacity) -> Mapping[str, int]:
 
 def _capacity_told(capacity: Capacity | Unknown) -> Mapping[str, object]:
     return {"unknown": capacity.why} if isinstance(capacity, Unknown) else counts(capacity)
+
+
+def _forecast_told(made: Forecast | Unknown) -> Mapping[str, object]:
+    if isinstance(made, Unknown):
+        return {"unknown": made.why}
+    return {"desired": made.desired, "low": made.low, "high": made.high, "age_min": made.age_min, "reason": made.reason}
 
 
 def model_state(status: Status, capacity: Capacity, cold: ColdStarts, draining: tuple[str, ...]) -> ModelState:

@@ -1,11 +1,14 @@
-"""Snapshot, settings and memory in; a decision with its sentence out.
+"""Snapshots, settings and memories in; decisions with their sentences out.
 
 The order of the law, each step able to stop only what is less safe than it:
     votes       of all policies the largest answer wins; a demand that is not fully known never votes for fewer
     bounds      replicas.min <= count <= replicas.max; outside of them the count is mended whatever the signals say
-    cooldown    a rest after the last scaling, per direction; mending the bounds upwards does not wait
+    budget      GPUs of all models together, shared by priority
+    rest        cooldown after the last scaling, per direction, and no more scalings in an hour than Nomad can go back over;
+                mending the bounds upwards does not wait, nor does the first request after an idle time
     obstacle    Nomad would refuse (deployment, job missing or stopped): the intent is kept and decided again next pass
     drain       fewer replicas only after the victims are drained
+Where hands are off (shadow mode, paused, another one leads) everything is decided and nothing ordered.
 Pure: no clock, no I/O; a simulator can drive it with a virtual one. It does not act and does not read.
 """
 
@@ -16,14 +19,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from autoscaler.budget import Wish, shares
 from autoscaler.capacity import Capacity, Replica
 from autoscaler.drain import NO_DRAIN, Drain, Patience, requests_left, settle, step, survivors
-from autoscaler.signals import Signal, Unknown
-from autoscaler.target import Vote, vote
+from autoscaler.forecast.question import Forecast
+from autoscaler.policies import idle
+from autoscaler.policies.ballot import votes
+from autoscaler.policies.vote import View, Vote, safest
+from autoscaler.signals import CONCURRENCY, REQUESTS_PER_MIN, Signal, Unknown
 from fleet.model import Autoscaler, Model
 
 Direction = Literal["up", "down", "none"]
 _NOTICE_INTERVALS = 2
+_HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +42,47 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One model at one moment. `at` and `last_scaled_at` in seconds since the epoch, -inf where the job was never scaled.
+    """One model at one moment; times in seconds since the epoch.
 
-    `obstacle` says why Nomad takes no scaling now, or is empty.
+    scaled_at: when the job was last scaled, oldest first, as far back as Nomad knows; empty where it never was.
+    obstacle: why Nomad takes no scaling now, or empty. hands_off: why we order none now, or empty.
+    one: what one replica carries, by demand; empty: what fleet.toml says. lead_s: order to warm; 0: what fleet.toml says.
+    rules: votes of rules over several models.
     """
 
     at: float
     capacity: Capacity
     signals: Mapping[str, Signal] = field(default_factory=dict)
-    last_scaled_at: float = -math.inf
+    scaled_at: tuple[float, ...] = ()
     obstacle: str = ""
+    hands_off: str = ""
+    one: Mapping[str, float] = field(default_factory=dict)
+    lead_s: float = 0.0
+    forecast: Forecast | Unknown = Unknown("nobody forecasts this model")
+    rules: tuple[Vote, ...] = ()
+
+    def carries(self, model: Model) -> Mapping[str, float]:
+        return self.one or {CONCURRENCY: float(model.capacity.concurrency), REQUESTS_PER_MIN: model.capacity.requests_per_min}
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one decision leaves to the next. Cooldowns are not here: they are read from Nomad's own scaling events."""
+    """What one decision leaves to the next. Cooldowns are not here: they are read from Nomad's own scaling events.
+
+    `busy_at`: of policies.idle.
+    """
 
     drain: Drain = NO_DRAIN
+    busy_at: float = idle.NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One model to be decided about."""
+
+    model: Model
+    snapshot: Snapshot
+    memory: Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +100,7 @@ class Decision:
     sentence: str
     clamps: tuple[str, ...]
     memory: Memory
+    votes: tuple[Vote, ...] = ()
 
     @property
     def scales(self) -> bool:
@@ -81,76 +114,130 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Want:
-    """A count on its way through the law. `must` is set where the bounds demand it."""
+    """A count on its way through the law. `must` is set where the bounds demand it, or somebody waits for the first replica."""
 
     count: int
     why: str
+    may_go_down: bool = True
     clamps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     must: bool = False
+    votes: tuple[Vote, ...] = ()
 
 
 def decide(snapshot: Snapshot, settings: Settings, memory: Memory) -> Decision:
-    """Never raises; the same arguments give the same decision."""
-    spared = survivors(memory.drain, snapshot.capacity)
-    memory = Memory(settle(memory.drain, snapshot.capacity))
-    want = _rested(_bounded(_voted(snapshot, settings), snapshot, settings.model), snapshot, settings.autoscaler)
-    if spared:
+    """One model by itself. Never raises; the same arguments give the same decision."""
+    return decide_all([Case(settings.model, snapshot, memory)], settings.autoscaler)[0]
+
+
+def decide_all(cases: Sequence[Case], autoscaler: Autoscaler, *, gpus_elsewhere: int = 0) -> tuple[Decision, ...]:
+    """One decision per case, in order. `gpus_elsewhere`: GPUs of models that are not among the cases, because they were not read."""
+    remembered = [replace(case, memory=_remembered(case)) for case in cases]
+    wants = [_bounded(_voted(case, autoscaler), case.snapshot, case.model) for case in remembered]
+    if autoscaler.gpu_budget:
+        wants = _within_budget(remembered, wants, autoscaler, gpus_elsewhere)
+    return tuple(_decided(case, want, autoscaler) for case, want in zip(remembered, wants, strict=True))
+
+
+def _decided(case: Case, want: _Want, autoscaler: Autoscaler) -> Decision:
+    snapshot, drain = case.snapshot, settle(case.memory.drain, case.snapshot.capacity)
+    want = _rested(want, snapshot, autoscaler)
+    if spared := survivors(case.memory.drain, snapshot.capacity):
         want = replace(want, notes=(*want.notes, f"Nomad stopped others than {_indexes(spared)}, which serve again"))
     current = snapshot.capacity.desired
     direction: Direction = "up" if want.count > current else "down" if want.count < current else "none"
     if direction != "none" and snapshot.obstacle:
-        return _decision(snapshot, settings, want, Memory(_abandoned(memory.drain)), order=current, direction=direction)
-    if settings.autoscaler.shadow:
-        return _decision(snapshot, settings, want, Memory(), order=current, direction=direction)
-    drain = _drained(snapshot, settings.autoscaler, want, direction, memory.drain)
+        return _decision(case, autoscaler, want, _abandoned(drain), order=current, direction=direction)
+    if _hands_off(snapshot, autoscaler):
+        return _decision(case, autoscaler, want, NO_DRAIN, order=current, direction=direction)
+    drain = _drained(snapshot, autoscaler, want, direction, drain)
     order = want.count if direction != "down" or drain.phase in ("due", "none") else current
-    return _decision(snapshot, settings, want, Memory(drain), order=order, direction=direction)
+    return _decision(case, autoscaler, want, drain, order=order, direction=direction)
 
 
-def _voted(snapshot: Snapshot, settings: Settings) -> _Want:
-    votes = [
-        vote(
-            policy,
-            settings.model.capacity,
-            snapshot.signals.get(policy.signal, Unknown("was not read")),
-            current=snapshot.capacity.desired,
-            window_s=settings.autoscaler.window_s,
-        )
-        for policy in settings.model.policy
-    ]
-    if not votes:
-        return _Want(settings.model.replicas.min, "no policy, the minimum is kept")
-    safest = max(votes, key=_safety)
-    return _Want(safest.wanted, safest.why)
+def _remembered(case: Case) -> Memory:
+    if case.model.replicas.min:
+        return replace(case.memory, busy_at=idle.NEVER)
+    return replace(case.memory, busy_at=idle.busy_at(case.memory.busy_at, _view(case, 0.0)))
 
 
-def _safety(ballot: Vote) -> tuple[int, bool]:
-    """More replicas are safer; of equal answers the one that forbids to go down says why."""
-    return ballot.wanted, not ballot.may_go_down
+def _view(case: Case, window_s: float) -> View:
+    model, snapshot = case.model, case.snapshot
+    return View(
+        at=snapshot.at,
+        current=snapshot.capacity.desired,
+        ready=snapshot.capacity.ready,
+        signals=snapshot.signals,
+        one=snapshot.carries(model),
+        window_s=window_s,
+        lead_s=snapshot.lead_s or model.cold_start_s,
+        forecast=snapshot.forecast,
+    )
+
+
+def _voted(case: Case, autoscaler: Autoscaler) -> _Want:
+    ballots = (*votes(case.model, _view(case, autoscaler.window_s), case.memory.busy_at), *case.snapshot.rules)
+    if not ballots:
+        return _Want(case.model.replicas.min, "no policy, the minimum is kept")
+    chosen = safest(ballots)
+    wakes = chosen.at_once and chosen.wanted > case.snapshot.capacity.desired
+    return _Want(chosen.wanted, chosen.why, may_go_down=chosen.may_go_down, must=wakes, votes=ballots)
 
 
 def _bounded(want: _Want, snapshot: Snapshot, model: Model) -> _Want:
     low, high = model.replicas.min, model.replicas.max
     current = snapshot.capacity.desired
     count = min(max(want.count, low), high)
-    must = not low <= current <= high
+    must = want.must or not low <= current <= high
     if count == want.count:
         return replace(want, must=must)
     limit = f"raised to the minimum {low}" if count > want.count else f"limited to the maximum {high}"
     return replace(want, count=count, must=must, clamps=("min" if count > want.count else "max",), notes=(f"{want.count} {limit}",))
 
 
+def _within_budget(cases: Sequence[Case], wants: Sequence[_Want], autoscaler: Autoscaler, elsewhere: int) -> list[_Want]:
+    granted = shares([_wish(case, want) for case, want in zip(cases, wants, strict=True)], autoscaler.gpu_budget - elsewhere)
+    return [_granted(want, count, autoscaler.gpu_budget) for want, count in zip(wants, granted, strict=True)]
+
+
+def _wish(case: Case, want: _Want) -> Wish:
+    current = case.snapshot.capacity.desired
+    must = case.model.replicas.min if want.may_go_down else max(current, case.model.replicas.min)
+    return Wish(case.model.gpus, case.model.priority, min(must, want.count), current, want.count)
+
+
+def _granted(want: _Want, count: int, budget: int) -> _Want:
+    if count == want.count:
+        return want
+    note = f"{want.count} limited to {count} by the budget of {budget} GPUs"
+    return replace(want, count=count, clamps=(*want.clamps, "gpus"), notes=(*want.notes, note))
+
+
 def _rested(want: _Want, snapshot: Snapshot, autoscaler: Autoscaler) -> _Want:
     current = snapshot.capacity.desired
-    if want.count == current or (want.must and want.count > current):
+    if want.count == current:
         return want
-    rest_s = autoscaler.cooldown_up_s if want.count > current else autoscaler.cooldown_down_s
-    left_s = rest_s - max(0.0, snapshot.at - snapshot.last_scaled_at)
+    within_hour = [at for at in snapshot.scaled_at if snapshot.at - at < _HOUR_S]
+    over = len(within_hour) - autoscaler.scalings_per_hour
+    if want.count > current:
+        said = (
+            () if over < 0 else (f"scaled {len(within_hour)} times in the last hour, more often than Nomad keeps versions to go back to",)
+        )
+        want = replace(want, notes=(*want.notes, *said))
+        return want if want.must else _cooled(want, snapshot, autoscaler.cooldown_up_s)
+    if over < 0:
+        return _cooled(want, snapshot, autoscaler.cooldown_down_s)
+    left_min = (within_hour[over] + _HOUR_S - snapshot.at) / 60
+    note = f"wants {want.count}, but {len(within_hour)} scalings in the last hour are enough: again in {math.ceil(left_min)} min"
+    return replace(want, count=current, clamps=(*want.clamps, "scalings"), notes=(*want.notes, note))
+
+
+def _cooled(want: _Want, snapshot: Snapshot, rest_s: float) -> _Want:
+    left_s = rest_s - max(0.0, snapshot.at - max(snapshot.scaled_at, default=-math.inf))
     if left_s <= 0:
         return want
     note = f"wants {want.count}, cooldown for {math.ceil(left_s)} s more"
-    return replace(want, count=current, clamps=(*want.clamps, "cooldown"), notes=(*want.notes, note))
+    return replace(want, count=snapshot.capacity.desired, clamps=(*want.clamps, "cooldown"), notes=(*want.notes, note))
 
 
 def _drained(snapshot: Snapshot, autoscaler: Autoscaler, want: _Want, direction: Direction, drain: Drain) -> Drain:
@@ -163,25 +250,30 @@ def _abandoned(drain: Drain) -> Drain:
     return drain if drain.phase == "stopping" else NO_DRAIN
 
 
-def _decision(snapshot: Snapshot, settings: Settings, want: _Want, memory: Memory, *, order: int, direction: Direction) -> Decision:
+def _hands_off(snapshot: Snapshot, autoscaler: Autoscaler) -> str:
+    return snapshot.hands_off or ("shadow mode, nothing is changed" if autoscaler.shadow else "")
+
+
+def _decision(case: Case, autoscaler: Autoscaler, want: _Want, drain: Drain, *, order: int, direction: Direction) -> Decision:
     return Decision(
-        model=settings.model.name,
-        current=snapshot.capacity.desired,
+        model=case.model.name,
+        current=case.snapshot.capacity.desired,
         desired=want.count,
         order=order,
         direction=direction,
-        sentence=_sentence(snapshot, settings, want, memory.drain),
+        sentence=_sentence(case, autoscaler, want, drain),
         clamps=want.clamps,
-        memory=memory,
+        memory=replace(case.memory, drain=drain),
+        votes=want.votes,
     )
 
 
-def _sentence(snapshot: Snapshot, settings: Settings, want: _Want, drain: Drain) -> str:
-    current = snapshot.capacity.desired
+def _sentence(case: Case, autoscaler: Autoscaler, want: _Want, drain: Drain) -> str:
+    current = case.snapshot.capacity.desired
     change = f"{current} -> {want.count}" if want.count != current else f"stays at {current}"
-    shadow = ("shadow mode, nothing is changed",) if settings.autoscaler.shadow else ()
-    rest = (*want.notes, *_hindrances(snapshot, settings.autoscaler, want, drain), *shadow)
-    return "; ".join((f"{settings.model.name} {change}: {want.why}", *rest))
+    off = _hands_off(case.snapshot, autoscaler)
+    rest = (*want.notes, *_hindrances(case.snapshot, autoscaler, want, drain), *((off,) if off else ()))
+    return "; ".join((f"{case.model.name} {change}: {want.why}", *rest))
 
 
 def _hindrances(snapshot: Snapshot, autoscaler: Autoscaler, want: _Want, drain: Drain) -> tuple[str, ...]:

@@ -18,13 +18,16 @@ from fleet.nomad import Allocation, JobInfo, Nomad, Unplaced
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job's group at one moment; `obstacle` is empty where Nomad would take an order."""
+    """A job's group at one moment.
+
+    scaled_at: times of its last scalings, oldest first. obstacle: empty where Nomad would take an order.
+    """
 
     count: int
     modify_index: int
     allocations: tuple[Allocation, ...] = ()
     unplaced: tuple[Unplaced, ...] = ()
-    last_scaled_at: float = 0.0
+    scaled_at: tuple[float, ...] = ()
     obstacle: str = ""
 
 
@@ -86,6 +89,6 @@ def _read_live(nomad: Nomad, job: JobInfo) -> JobView:
         modify_index=job.modify_index,
         allocations=allocations,
         unplaced=tuple(u for u in nomad.unplaced(job.job_id) if u.group == GROUP) if short else (),
-        last_scaled_at=nomad.last_scaled_at(job.job_id, GROUP),
+        scaled_at=nomad.scaled_at(job.job_id, GROUP),
         obstacle="a deployment is under way, and Nomad scales nothing meanwhile" if nomad.deployment_active(job.job_id) else "",
     )

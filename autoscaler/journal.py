@@ -1,10 +1,11 @@
-"""The log: one JSON line per decision that says something new, and one every so often where nothing changes.
+"""The log: one JSON line per decision that says something new, one every so often where nothing changes, and notes between them.
 
 `sentence` is the text of Nomad's scaling event and of /status. A line is written at once, so that it survives a crash.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TextIO
@@ -31,7 +32,19 @@ class Journal:
             silent = 0
         self._news[status.model], self._silent[status.model] = status.news, silent
 
+    def note(self, event: str, text: str, at: float) -> None:
+        """Something that is no decision: who leads, a refit. `at`: seconds since the epoch."""
+        self.out.write(_encoded({"at": _time(at), "event": event, "sentence": text}) + "\n")
+        self.out.flush()
+
 
 def line(status: Status) -> str:
-    at = datetime.fromtimestamp(status.at, UTC).isoformat(timespec="milliseconds")
-    return msgspec.json.encode({"at": at, "event": "decision", "sentence": status.sentence, **inputs(status)}).decode()
+    return _encoded({"at": _time(status.at), "event": "decision", "sentence": status.sentence, **inputs(status)})
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def _encoded(told: Mapping[str, object]) -> str:
+    return msgspec.json.encode(told).decode()

@@ -1,9 +1,9 @@
-"""One pass over all models: read, decide, act, publish; again after `interval_s`.
+"""One pass over all models: read, decide, act, publish; again after `interval_s`, and at once when a term begins.
 
 Laws: what goes wrong with one model holds that model only. Where Nomad or Consul does not answer, the model is held and its
 sentence says so. An order is made on the job as it was read in the same pass. What a decision leaves to the next one is kept only
 once Nomad and Consul have it, so that a pass that failed half-way is decided afresh.
-Shadow mode reads and decides, and neither orders nor publishes: another autoscaler may be the one that acts.
+Hands off: who does not lead, and shadow mode, read and decide, and neither order nor publish; paused, it publishes all the same.
 Knows no HTTP, no environment and no log format.
 """
 
@@ -11,40 +11,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
-from autoscaler.board import Board, Status, counts, inputs, model_state
-from autoscaler.capacity import Capacity, capacity, of_model
-from autoscaler.coldstart import ColdStarts, measure
-from autoscaler.decide import Decision, Memory, Settings, Snapshot, decide
-from autoscaler.demand import demand, load_now
-from autoscaler.drain import ordered
-from autoscaler.history import History, extend
-from autoscaler.jobs import Jobs, JobView, Order
+from autoscaler import pause
+from autoscaler.act import Actor
+from autoscaler.board import Board, Status, counts
+from autoscaler.capacity import Capacity
+from autoscaler.decide import Case, Decision, decide_all
+from autoscaler.jobs import Jobs
+from autoscaler.lease import Lease
 from autoscaler.level import level
-from autoscaler.scrape import Metrics, Target
+from autoscaler.log_rules import LogRules
+from autoscaler.look import Forecasts, Look, Observer
+from autoscaler.memories import Memories
+from autoscaler.pause import Pauses
+from autoscaler.scrape import Metrics
 from autoscaler.signals import Unknown
 from autoscaler.states import States
-from autoscaler.text import engine_values, router_values
-from autoscaler.window import Window
-from fleet.consul import Instance, Seen
-from fleet.errors import Blocked, Conflict, ControlPlaneError
-from fleet.metrics import COLD_START, DECISIONS, LOOP_SECONDS, REPLICAS
+from autoscaler.world import Catalogue, Reader, Source, World
+from fleet.errors import ControlPlaneError
+from fleet.metrics import DECISIONS, LEADS, LOOP_SECONDS, PAUSED, REPLICAS
 from fleet.model import Model, Spec
-from fleet.names import META_ALLOC_ID, Names
+from fleet.names import Names
 from fleet.recorder import Recorder
-from fleet.state import Level, ModelState
-
-_PUBLISH_EVERY_S = 10.0
-_KEEP_WINDOWS = 1.5
-
-
-class Catalogue(Protocol):
-    """`fleet.consul.Consul` is one."""
-
-    async def instances(self, service: str) -> Seen[tuple[Instance, ...]]:
-        """Raises: ControlPlaneError."""
+from fleet.state import Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,150 +45,113 @@ class Ports:
     metrics: Metrics
     jobs: Jobs
     states: States
+    lease: Lease
+    pauses: Pauses
+    memories: Memories
+    forecasts: Forecasts
     clock: Callable[[], float]
     say: Callable[[Status], None]
+    sources: Sequence[Source] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Carried:
-    """What one pass leaves to the next, per model."""
-
-    cold: ColdStarts
-    memory: Memory = Memory()
-    level: Level = "low"
-    published: ModelState | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _World:
-    """What one pass read for all models. Targets are named by their service's address."""
-
-    now: float
-    routers: tuple[Instance, ...]
-    replicas: tuple[Instance, ...]
-    history: History
-
-
-@dataclass(slots=True)
 class Loop:
-    spec: Spec
-    ports: Ports
-    recorder: Recorder
-    board: Board = field(default_factory=Board)
-    _history: History = History()
-    _carried: dict[str, _Carried] = field(default_factory=dict)
+    """Passes over one fleet. `wake` begins the next one at once. Not for two tasks at once."""
+
+    def __init__(self, spec: Spec, ports: Ports, recorder: Recorder) -> None:
+        self.spec = spec
+        self.ports = ports
+        self.recorder = recorder
+        self.board = Board()
+        self.wake = asyncio.Event()
+        names = Names(spec.fleet.name)
+        self._reader = Reader(spec, ports.catalogue, ports.metrics, ports.sources, ports.clock)
+        self._observer = Observer(names, self._reader, ports.jobs, ports.states, ports.forecasts, recorder)
+        self._actor = Actor(names, ports.jobs, ports.states, ports.lease)
+        self._rules = LogRules(spec, ports.memories)
+        self._term = -1
 
     async def run(self, stop: asyncio.Event) -> None:
         """Passes until `stop` is set; a pass that has begun is finished."""
         while not stop.is_set():
+            self.wake.clear()
             started = self.ports.clock()
             await self.one_pass()
             took_s = max(0.0, self.ports.clock() - started)
             self.recorder.observe(LOOP_SECONDS, seconds=took_s)
-            try:
-                async with asyncio.timeout(max(0.0, self.spec.autoscaler.interval_s - took_s)):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await _either(stop, self.wake, max(0.0, self.spec.autoscaler.interval_s - took_s))
 
     async def one_pass(self) -> None:
         try:
-            world = await self._read_world()
+            hands_off, leads = await self._hands()
+            world = await self._reader.read()
         except ControlPlaneError as error:
             for model in self.spec.models:
                 self._tell(self._held(model, error))
         else:
-            for status in await asyncio.gather(*(self._pass(model, world) for model in self.spec.models)):
+            for status in await self._passed(world, hands_off, publishes=leads and not self.spec.autoscaler.shadow):
                 self._tell(status)
+            self.ports.forecasts.keep(leads=leads)
         self.board.passed_at = self.ports.clock()
 
-    async def _read_world(self) -> _World:
-        names = Names(self.spec.fleet.name)
-        routers = (await self.ports.catalogue.instances(names.router_service)).value
-        replicas = (await self.ports.catalogue.instances(names.model_service)).value
-        targets = [*map(_router_target, routers), *(t for model in self.spec.models for t in _engine_targets(model, replicas))]
-        answers = await self.ports.metrics.scrape(targets)
-        now = self.ports.clock()
-        keep_s = _KEEP_WINDOWS * self.spec.autoscaler.window_s + self.spec.autoscaler.max_age_s
-        self._history = extend(self._history, [t.name for t in targets], answers, now=now, keep_s=keep_s)
-        return _World(now, routers, replicas, self._history)
+    async def _hands(self) -> tuple[str, bool]:
+        """Why nothing may be ordered, or empty; and whether this one leads."""
+        standing = self.ports.lease.standing()
+        self.recorder.gauge(LEADS, value=standing.leads)
+        if standing.term != self._term:  # go on from what the last leader left, not from what this one believed meanwhile
+            await self._rules.restore()
+            self._observer.forget()
+            self._term = standing.term
+        paused = await self.ports.pauses.read()
+        self.recorder.gauge(PAUSED, value=paused is not None)
+        self.board.leads, self.board.paused = standing.leads, pause.told(paused) if paused else ""
+        return standing.hands_off or self.board.paused, standing.leads
 
-    async def _pass(self, model: Model, world: _World) -> Status:
+    async def _passed(self, world: World, hands_off: str, *, publishes: bool) -> Sequence[Status]:
+        seen = await asyncio.gather(*(self._looked(model, world, hands_off) for model in self.spec.models))
+        looks = [look for look in seen if isinstance(look, Look)]
+        held = [status for status in seen if isinstance(status, Status)]
+        made = decide_all(self._cases(looks), self.spec.autoscaler, gpus_elsewhere=self._gpus_of(held))
+        done = await asyncio.gather(*(self._done(*both, publishes=publishes) for both in zip(looks, made, strict=True)))
+        if publishes:
+            await self._keep_rules()
+        statuses = {status.model: status for status in (*held, *done)}
+        return [statuses[model.name] for model in self.spec.models]
+
+    async def _looked(self, model: Model, world: World, hands_off: str) -> Look | Status:
         try:
-            return await self._pass_or_raise(model, world)
+            return await self._observer.look(model, world, hands_off)
         except ControlPlaneError as error:
             return self._held(model, error)
 
-    async def _pass_or_raise(self, model: Model, world: _World) -> Status:
-        carried = self._carried.get(model.name) or await self._restored(model)
-        view = await self.ports.jobs.read(Names(self.spec.fleet.name).job(model.name))
-        snapshot = self._snapshot(model, view, world, carried)
-        carried = self._measured(model, snapshot, carried)
-        decision = decide(snapshot, Settings(model, self.spec.autoscaler), carried.memory)
-        status = _status(model, snapshot, decision, carried.level)
-        self._carried[model.name] = replace(carried, level=status.level)
-        self.recorder.count(DECISIONS, model.name, decision.direction)
-        status, memory = await self._act(view, decision, status)
-        await self._publish(model.name, status, memory)
+    def _cases(self, looks: Sequence[Look]) -> list[Case]:
+        rules = self._rules.votes({look.model.name: look.snapshot for look in looks})
+        return [Case(k.model, replace(k.snapshot, rules=rules.get(k.model.name, ())), k.carried.memory) for k in looks]
+
+    def _gpus_of(self, held: Sequence[Status]) -> int:
+        """Of models that are not known in this pass: what they were last seen with, or all that they may have."""
+        known = {status.model for status in held if status.model in self._observer.carried}
+        counts = [(self.spec.model(s.model), s.desired if s.model in known else self.spec.model(s.model).replicas.max) for s in held]
+        return sum(model.gpus * count for model, count in counts)
+
+    async def _done(self, look: Look, decision: Decision, *, publishes: bool) -> Status:
+        self.recorder.count(DECISIONS, look.model.name, decision.direction)
+        status = _status(look, decision)
+        status, memory = await self._actor.act(look, decision, status)
+        carried = self._observer.carried[look.model.name] = replace(look.carried, level=status.level)
+        if not publishes:
+            self._observer.carried[look.model.name] = replace(carried, memory=memory)
+            return status
+        try:
+            self._observer.carried[look.model.name] = await self._actor.publish(carried, status, memory)
+        except ControlPlaneError as error:
+            return self._held(look.model, error)
         return status
 
-    async def _restored(self, model: Model) -> _Carried:
-        """Goes on with the cold starts that the autoscaler before this one measured.
-
-        Its drain is dropped, and the routers are told so: until this one has seen a whole window it may not scale in.
-        """
-        state = await self.ports.states.read(model.name)
-        if state is None:
-            return _Carried(ColdStarts(model.cold_start_s))
-        return _Carried(ColdStarts(model.cold_start_s, state.cold_starts_s), level=state.level)
-
-    def _snapshot(self, model: Model, view: JobView, world: _World, carried: _Carried) -> Snapshot:
-        settings = self.spec.autoscaler
-        window = Window(world.now, settings.window_s, settings.max_age_s)
-        mine = of_model(world.replicas, model.name)
-        engines = {i.meta.get(META_ALLOC_ID, ""): _name("replica", i) for i in mine if i.passing}
-        loads = {alloc: load_now(world.history, model.name, name, window) for alloc, name in engines.items()}
-        seen = capacity(view.count, view.allocations, view.unplaced, mine, draining=carried.memory.drain.victims, requests=loads)
-        return Snapshot(
-            at=world.now,
-            capacity=seen,
-            signals=demand(world.history, model.name, [_name("router", r) for r in world.routers], list(engines.values()), window),
-            last_scaled_at=view.last_scaled_at,
-            obstacle=view.obstacle,
-        )
-
-    def _measured(self, model: Model, snapshot: Snapshot, carried: _Carried) -> _Carried:
-        cold, ended = measure(carried.cold, snapshot.capacity.replicas, snapshot.at)
-        for seconds in ended:
-            self.recorder.observe(COLD_START, model.name, seconds=seconds)
-        return replace(carried, cold=cold)
-
-    async def _act(self, view: JobView, decision: Decision, status: Status) -> tuple[Status, Memory]:
-        """Asks Nomad for the count. A refusal is no error of the pass: it is said, and decided again in the next one."""
-        if not decision.scales:
-            return status, decision.memory
-        job_id = Names(self.spec.fleet.name).job(decision.model)
+    async def _keep_rules(self) -> None:
         try:
-            await self.ports.jobs.order(Order(job_id, decision.order, view.modify_index, decision.sentence, inputs(status)))
-        except Blocked:
-            return _not_done(status, "waits: a deployment has begun, and Nomad scales nothing meanwhile"), decision.memory
-        except Conflict:
-            return _not_done(status, "not done: somebody else changed the job, decided again in the next pass"), decision.memory
-        except ControlPlaneError as error:
-            return _not_done(status, f"not done: {error}"), decision.memory
-        return replace(status, done=f"{decision.current} -> {decision.order}"), Memory(ordered(decision.memory.drain))
-
-    async def _publish(self, model: str, status: Status, memory: Memory) -> None:
-        """The memory is kept only when the routers can know it too: victims that they have not been told of are not draining."""
-        carried = self._carried[model]
-        if self.spec.autoscaler.shadow or isinstance(status.capacity, Unknown):
-            self._carried[model] = replace(carried, memory=memory)
-            return
-        state = model_state(status, status.capacity, carried.cold, memory.drain.victims)
-        if _is_news(carried.published, state):
-            await self.ports.states.publish(state)
-            carried = replace(carried, published=state)
-        self._carried[model] = replace(carried, memory=memory)
+            await self._rules.keep()
+        except ControlPlaneError:
+            return  # it differs from what Consul has until it is written, so the next pass tries again
 
     def _held(self, model: Model, error: ControlPlaneError) -> Status:
         """The last count stands; what was known of capacity and signals is no longer."""
@@ -213,7 +166,7 @@ class Loop:
         )
 
     def _tell(self, status: Status) -> None:
-        self.board.statuses[status.model] = status
+        self.board.tell(status)
         if isinstance(status.capacity, Unknown):  # the last numbers are no longer true, and a gauge has no age
             for state in counts(Capacity(0)):
                 self.recorder.gauges.pop((REPLICAS, (status.model, state)), None)
@@ -223,7 +176,8 @@ class Loop:
         self.ports.say(status)
 
 
-def _status(model: Model, snapshot: Snapshot, decision: Decision, last_level: Level) -> Status:
+def _status(look: Look, decision: Decision) -> Status:
+    snapshot, model = look.snapshot, look.model
     seen: Capacity = snapshot.capacity.with_draining(decision.memory.drain.victims)
     return Status(
         model=model.name,
@@ -233,34 +187,23 @@ def _status(model: Model, snapshot: Snapshot, decision: Decision, last_level: Le
         direction=decision.direction,
         capacity=seen,
         signals=snapshot.signals,
-        level=level(model, decision.desired, seen.ready, snapshot.signals, last_level),
+        level=_level(look, decision.desired, seen.ready),
         clamps=decision.clamps,
-        news=(*decision.key, snapshot.obstacle, seen.missing_why),
+        votes=decision.votes,
+        forecast=snapshot.forecast,
+        news=(*decision.key, snapshot.obstacle, snapshot.hands_off, seen.missing_why),
     )
 
 
-def _not_done(status: Status, why: str) -> Status:
-    return replace(status, sentence=f"{status.sentence}; {why}", news=(*status.news, why))
+def _level(look: Look, desired: int, ready: int) -> Level:
+    return level(look.model, look.snapshot.carries(look.model), desired, ready, look.snapshot.signals, last=look.carried.level)
 
 
-def _is_news(published: ModelState | None, state: ModelState) -> bool:
-    if published is None or state.updated_at - published.updated_at >= _PUBLISH_EVERY_S:
-        return True
-    return replace(published, reason="", updated_at=0.0) != replace(state, reason="", updated_at=0.0)
-
-
-def _name(kind: str, instance: Instance) -> str:
-    return f"{kind} {instance.host}:{instance.port}"
-
-
-def _url(instance: Instance) -> str:
-    return f"http://{instance.host}:{instance.port}/metrics"
-
-
-def _router_target(instance: Instance) -> Target:
-    return Target(_name("router", instance), _url(instance), router_values)
-
-
-def _engine_targets(model: Model, replicas: Sequence[Instance]) -> list[Target]:
-    passing = [i for i in of_model(replicas, model.name) if i.passing]
-    return [Target(_name("replica", i), _url(i), lambda text: engine_values(text, model.engine, model.name)) for i in passing]
+async def _either(one: asyncio.Event, other: asyncio.Event, timeout_s: float) -> None:
+    """Until one of them is set, or the time is over."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (one, other)]
+    try:
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

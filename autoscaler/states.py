@@ -1,4 +1,4 @@
-"""The published state of each model in Consul KV: read once at the start, written with check-and-set.
+"""The published state of each model in Consul KV: read when a term begins, written with check-and-set behind the leader's fence.
 
 One writer is expected. Where somebody else wrote in between, the index is read once more and the write repeated once: the newest
 state of the leader is the right one. A second loss is left to the next pass. Says nothing about when to write.
@@ -6,10 +6,11 @@ state of the leader is the right one. A second loss is left to the next pass. Sa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from fleet.consul import Consul
+from fleet.consul import Consul, Fence
 from fleet.errors import Conflict
 from fleet.names import Names
 from fleet.state import ModelState, decode, encode
@@ -27,6 +28,7 @@ class States(Protocol):
 class ConsulStates:
     consul: Consul
     names: Names
+    fence: Callable[[], Fence]
 
     async def read(self, model: str) -> ModelState | None:
         document, _ = await self.consul.document(self.names.model_state(model))
@@ -39,6 +41,6 @@ class ConsulStates:
         key = self.names.model_state(state.model)
         for _ in range(2):
             _, index = await self.consul.document(key)
-            if await self.consul.put(key, encode(state), index=index):
+            if await self.consul.put(key, encode(state), index=index, fence=self.fence()):
                 return
-        raise Conflict(f"somebody else writes {key} in Consul: stop the other autoscaler of this fleet")
+        raise Conflict(f"{key} in Consul was not written: another autoscaler leads this fleet, or writes there")

@@ -9,6 +9,8 @@ An explicit token wins; the library alone would let CONSUL_HTTP_TOKEN override i
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import consul.aio
 from consul import exceptions
+from consul.callback import CB
 
 from fleet.errors import Refused, Unreachable
 
@@ -47,6 +50,14 @@ class Seen(Generic[T]):
 
     value: T
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A lock that must still be held by a session, so that a writer who has lost it without noticing writes nothing."""
+
+    key: str
+    session: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +107,62 @@ class Consul:
         _, row = await self._ask(self._client.kv.get, key, index=0, wait_s=0)
         return (None, 0) if row is None else (row["Value"] or b"", int(row["ModifyIndex"]))
 
-    async def put(self, key: str, value: bytes, *, index: int) -> bool:
-        """Check-and-set: writes if the key's modify index is still `index` (0: the key does not exist yet); False if it is not."""
-        return bool(await _translated(self._client.kv.put(key, value, cas=index)))
+    async def put(self, key: str, value: bytes, *, index: int, fence: Fence | None = None) -> bool:
+        """Check-and-set: writes if the key's modify index is still `index` (0: the key does not exist yet); False if it is not.
+
+        With a fence also False, in the same transaction, if its session no longer holds its lock.
+        """
+        if fence is None:
+            return bool(await _translated(self._client.kv.put(key, value, cas=index)))
+        held = {"Verb": "check-session", "Key": fence.key, "Session": fence.session}
+        write = {"Verb": "cas", "Key": key, "Value": base64.b64encode(value).decode(), "Index": index}
+        return await self._transaction([{"KV": held}, {"KV": write}])
+
+    async def open_session(self, name: str, *, ttl_s: int, lock_delay_s: int) -> str:
+        """A session that Consul ends, and its locks with it, when it was not renewed for `ttl_s` (at latest after twice that)."""
+        return str(await _translated(self._client.session.create(name, ttl=ttl_s, lock_delay=lock_delay_s)))
+
+    async def renew_session(self, session: str) -> bool:
+        """False: Consul has ended it."""
+        try:
+            await _translated(self._client.session.renew(session))
+        except Refused as error:
+            if isinstance(error.__cause__, exceptions.NotFound):
+                return False
+            raise
+        return True
+
+    async def close_session(self, session: str) -> None:
+        await _translated(self._client.session.destroy(session))
+
+    async def acquire(self, key: str, value: bytes, session: str) -> bool:
+        """False: another session holds the lock, or lost it less than its lock delay ago."""
+        return bool(await _translated(self._client.kv.put(key, value, acquire=session)))
+
+    async def release(self, key: str, value: bytes, session: str) -> bool:
+        return bool(await _translated(self._client.kv.put(key, value, release=session)))
+
+    async def holder(self, key: str) -> tuple[str, bytes]:
+        """The session that holds a lock, or "", and the key's value; as the Consul servers agree now, not as one of them remembers."""
+        _, row = await _translated(self._client.kv.get(key, consistency="consistent"))
+        return ("", b"") if row is None else (row.get("Session", ""), row["Value"] or b"")
 
     async def delete(self, prefix: str) -> None:
         await _translated(self._client.kv.delete(prefix, recurse=True))
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def _transaction(self, operations: list[dict[str, Any]]) -> bool:
+        """False: one of them does not hold, and none is done. The library's own call forgets the token."""
+        headers = self._client.prepare_headers(None)
+        try:
+            await _translated(self._client.http.put(CB.json(), "/v1/txn", data=json.dumps(operations), headers=headers))
+        except Refused as error:
+            if str(error.__cause__).startswith("409"):
+                return False
+            raise
+        return True
 
     async def _ask(self, call: Callable[..., Awaitable[Any]], *args: Any, index: int, wait_s: float, **options: Any) -> tuple[int, Any]:
         if index:
@@ -159,7 +217,13 @@ async def _translated(call: Awaitable[T], timeout_s: float = _TIMEOUT_S) -> T:
     try:
         async with asyncio.timeout(timeout_s):
             return await call
-    except (exceptions.ACLDisabled, exceptions.ACLPermissionDenied, exceptions.ClientError, exceptions.BadRequest) as error:
+    except (
+        exceptions.ACLDisabled,
+        exceptions.ACLPermissionDenied,
+        exceptions.ClientError,
+        exceptions.BadRequest,
+        exceptions.NotFound,
+    ) as error:
         raise Refused(f"Consul refused the request: {error}") from error
     except (exceptions.ConsulException, aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"Consul does not answer: {error or type(error).__name__}") from error

@@ -34,6 +34,7 @@ HEADER_WARM_ETA = "x-warm-eta"
 ENV_SPEC = "WARMFLEET_SPEC"  # path of the resolved fleet description (JSON)
 ENV_HOST = "WARMFLEET_HOST"
 ENV_PORT = "WARMFLEET_PORT"
+ENV_PUBLIC_PORT = "WARMFLEET_PUBLIC_PORT"  # of a router: shared with its predecessor and successor on the same node
 ENV_DATADOG_URL = "WARMFLEET_DATADOG_URL"  # for tests: a stand-in for https://api.<site> on loopback
 
 REDIS_SESSION_PREFIX = "wf:session:"
@@ -55,6 +56,11 @@ class Names:
         return f"{self.fleet}-router"
 
     @property
+    def api_service(self) -> str:
+        """The public address of every node with a router: what callers and load balancers look up. The router's own is not public."""
+        return f"{self.fleet}-api"
+
+    @property
     def autoscaler_service(self) -> str:
         return f"{self.fleet}-autoscaler"
 
@@ -69,6 +75,25 @@ class Names:
 
     def model_state(self, model: str) -> str:
         return self.model_state_prefix + model
+
+    @property
+    def leader(self) -> str:
+        """Consul lock of the autoscaler that acts; its value is a `fleet.state.Leader`."""
+        return f"warmfleet/{self.fleet}/leader"
+
+    @property
+    def pause(self) -> str:
+        """While this Consul key is there, nothing is scaled; its value is a `fleet.state.Pause`, or any text."""
+        return f"warmfleet/{self.fleet}/pause"
+
+    @property
+    def spec(self) -> str:
+        """Consul key of the description that routers take over without a restart (JSON, as `fleet.spec.resolved_json` gives it)."""
+        return f"warmfleet/{self.fleet}/spec"
+
+    def memory(self, part: str) -> str:
+        """Consul key of what one leading autoscaler leaves to the next."""
+        return f"warmfleet/{self.fleet}/memory/{part}"
 
     def job(self, part: str) -> str:
         """Nomad job id of a part: `router`, `autoscaler`, `redis`, `datadog-agent`, or a model's name."""

@@ -86,7 +86,14 @@ class Nomad:
     """
 
     def __init__(
-        self, address: str, *, token: str | None = None, namespace: str = "default", region: str = "global", ca: str | None = None
+        self,
+        address: str,
+        *,
+        token: str | None = None,
+        namespace: str = "default",
+        region: str = "global",
+        ca: str | None = None,
+        timeout_s: float = _TIMEOUT_S,
     ) -> None:
         self.address = address
         session = requests.Session()
@@ -96,7 +103,7 @@ class Nomad:
             token=token,
             namespace=namespace,
             region=region,
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             verify=ca or True,
             session=session,
         )
@@ -156,12 +163,11 @@ class Nomad:
         row = self._call("job", job_id, "deployment", method="get")
         return row is not None and row["Status"] in ("running", "pending", "blocked", "unblocking", "paused", "initializing")
 
-    def last_scaled_at(self, job_id: str, group: str) -> float:
-        """When the group's count was last changed by a scaling, by whomever; seconds since the epoch, 0 where Nomad remembers none."""
+    def scaled_at(self, job_id: str, group: str) -> tuple[float, ...]:
+        """When the group's count was changed by a scaling, by whomever, oldest first; seconds since the epoch. Nomad keeps about 20."""
         groups = self._call("job", job_id, "scale", method="get")["TaskGroups"] or {}
         events = groups.get(group, {}).get("Events") or ()
-        changes = [e["Time"] for e in events if e.get("Count") is not None and not e.get("Error")]
-        return max(changes, default=0) / 1e9
+        return tuple(sorted(e["Time"] / 1e9 for e in events if e.get("Count") is not None and not e.get("Error")))
 
     def scale(self, job_id: str, group: str, count: int, *, modify_index: int, message: str, meta: Mapping[str, Any]) -> str:
         """Sets a group's count if the job's modify index is still `modify_index`; the message stands in Nomad's scaling events.

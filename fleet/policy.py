@@ -17,7 +17,21 @@ from fleet.units import Seconds, SizeBytes
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 Kind = Literal["target", "threshold", "schedule", "spare", "arrivals", "forecast"]
-DEMANDS = ("concurrency", "requests_per_min")
+SignalName = Literal[
+    "concurrency",
+    "requests_per_min",
+    "session_starts_per_min",
+    "input_tokens_per_s",
+    "output_tokens_per_s",
+    "held",
+    "queued",
+    "queue_time_s",
+    "kv_cache_use",
+    "gpu_use",
+    "log_bytes_per_min",
+    "log_lines_per_min",
+]
+DEMANDS: tuple[SignalName, ...] = ("concurrency", "requests_per_min")
 LONGEST_SCHEDULE_S = 7 * 86400.0
 
 
@@ -34,9 +48,9 @@ class Policy:
             "schedule: a floor at certain times. spare: so many idle replicas. arrivals: new sessions a minute. forecast: demand ahead"
         ),
     ] = "target"
-    signal: Annotated[
-        str, Field(min_length=1, description="target, spare: concurrency or requests_per_min. threshold: any signal of /status")
-    ] = "concurrency"
+    signal: Annotated[SignalName, Field(description="target, spare: concurrency or requests_per_min. threshold: any of them")] = (
+        "concurrency"
+    )
     target: Annotated[float, Field(gt=0, le=1, description="target, arrivals: wanted use of a replica's capacity")] = 0.7
     tolerance: Annotated[
         float, Field(ge=0, lt=1, description="target, arrivals: hysteresis, a smaller relative change of use is ignored")
@@ -80,6 +94,6 @@ class LogVolume:
     large: Annotated[str, Field(description="model that gets one more replica, again each time the doubled threshold is passed")]
     small: Annotated[str, Field(description="model that is started beside it, to answer until the large one is warm")]
     threshold_bytes: Annotated[
-        SizeBytes, Field(alias="threshold", ge=1, description="log volume above which it acts; doubled by each start of `large`")
+        SizeBytes, Field(alias="threshold", ge=1, description="bytes a minute above which it acts; doubled by each start of `large`")
     ] = 1000**2
     check_s: Annotated[Seconds, Field(alias="check", gt=0, description="time between two looks at the log volume")] = 10.0

@@ -1,4 +1,4 @@
-"""What the autoscaler tells the routers: one document per model in Consul KV (`Names.model_state`).
+"""What the autoscaler tells the routers: one document per model in Consul KV (`Names.model_state`); who leads; whether it is paused.
 
 Written by the leading autoscaler with check-and-set, watched by every router. Times are seconds since the epoch, because
 writer and readers live on different machines. Unknown fields are ignored and new ones have defaults, so that a router and an
@@ -57,7 +57,41 @@ class ModelState:
     """None: nothing but fleet.toml's word so far."""
 
 
-def encode(state: ModelState) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """The autoscaler that acts: its name, the address of its status pages, and since when it leads."""
+
+    name: str
+    url: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Nothing is scaled while this is in Consul. `since` is 0 where it was put there by hand, as mere text."""
+
+    by: str
+    reason: str
+    since: float
+
+
+def decode_leader(document: bytes) -> Leader | None:
+    """None: not a Leader document."""
+    try:
+        return msgspec.json.decode(document, type=Leader)
+    except msgspec.MsgspecError:
+        return None
+
+
+def decode_pause(document: bytes) -> Pause:
+    """Whatever stands in the key is a pause; what is no Pause document is its reason."""
+    try:
+        return msgspec.json.decode(document, type=Pause)
+    except msgspec.MsgspecError:
+        return Pause(by="somebody", reason=document.decode(errors="replace").strip() or "no reason given", since=0.0)
+
+
+def encode(state: ModelState | Leader | Pause) -> bytes:
     return msgspec.json.encode(state)
 
 

@@ -20,6 +20,8 @@ from fleet.recorder import Key, Recorder, bucket_bounds_us
 # The client warns at every second send while no agent listens; one outlet being away is no news once a second.
 logging.getLogger("datadog.dogstatsd").setLevel(logging.ERROR)
 
+_EVENT_CHARACTERS = 4000
+
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> DogStatsd | None:
     """A client for the agent that the environment names, None where it names none. DD_ENV, DD_SERVICE, DD_VERSION become tags."""
@@ -63,6 +65,20 @@ class Flusher:
                 low, high = bucket_bounds_us(bucket)
                 # the public distribution() would throw dice for the rate; here it is a weight
                 self.client._report(key[0].name, "d", (low + high) / 2e6, _tags(*key), 1 / new, sampling=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Datadog events through the agent, which is told and does not answer."""
+
+    client: DogStatsd
+
+    def send(self, title: str, text: str, kind: str, tags: tuple[str, ...]) -> None:
+        """`kind`: info, success, warning or error; `tags`: `key:value`. Events of one title are shown as one."""
+        self.client.event(
+            title, text[:_EVENT_CHARACTERS], alert_type=kind, aggregation_key=title, source_type_name="warmfleet", tags=list(tags)
+        )
+        self.client.flush()
 
 
 def _tags(metric: Metric, values: tuple[str, ...]) -> list[str]:

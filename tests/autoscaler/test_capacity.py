@@ -1,4 +1,4 @@
-"""Capacity by state, measured cold starts, and the level."""
+"""Capacity by state, and measured cold starts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ import pytest
 
 from autoscaler.capacity import Capacity, capacity, of_model
 from autoscaler.coldstart import ColdStarts, measure
-from autoscaler.level import level
-from autoscaler.signals import Known, Signal, Unknown
 from fleet.nomad import Unplaced
-from fleet.state import Level
-from tests.autoscaler.build import NOW, allocation, fleet, instance, replica, settings
+from tests.autoscaler.build import NOW, allocation, instance, replica
 
 
 def test_running_is_not_warm() -> None:
@@ -105,24 +102,3 @@ def test_quantiles_are_those_of_the_last_twenty() -> None:
 def test_the_eta_is_never_in_the_past(waited_s: float, eta_in_s: float) -> None:
     cold = ColdStarts(600, tuple(float(n) for n in range(1, 21)))
     assert cold.eta(NOW - waited_s, NOW) == NOW + eta_in_s
-
-
-# Level.
-
-
-@pytest.mark.parametrize(
-    ("seen", "demand", "last", "expected"),
-    [
-        (fleet(2, ready=0, loading=2), Known(0.0, 0.0), "low", "failure"),
-        (fleet(2), Known(0.5, 0.0), "high", "low"),
-        (fleet(2), Known(1.5, 0.0), "low", "medium"),
-        (fleet(2), Known(2.9, 0.0), "low", "high"),
-        (fleet(2, ready=1, loading=1), Known(1.5, 0.0), "low", "high"),  # only what is ready serves
-        (fleet(0), Known(0.0, 0.0), "high", "low"),
-        (fleet(0), Known(0.5, 0.0), "low", "high"),
-        (fleet(2), Unknown("no"), "high", "high"),
-        (fleet(2), Unknown("no"), "failure", "low"),
-    ],
-)
-def test_level(seen: Capacity, demand: Signal, last: Level, expected: Level) -> None:
-    assert level(settings().model, seen.desired, seen.ready, {"concurrency": demand}, last) == expected

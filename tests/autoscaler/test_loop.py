@@ -11,21 +11,74 @@ from io import StringIO
 import pytest
 
 from autoscaler.board import Status
+from autoscaler.decide import Snapshot
+from autoscaler.forecast.question import Forecast
 from autoscaler.history import Failed, Scrape
 from autoscaler.jobs import JobView, Order
 from autoscaler.journal import Journal
+from autoscaler.lease import Standing
 from autoscaler.loop import Loop, Ports
 from autoscaler.scrape import Target
+from autoscaler.signals import Unknown
 from autoscaler.text import ENGINE_LOAD, FLYING
 from fleet.consul import Instance, Seen
 from fleet.errors import Blocked, Conflict, ControlPlaneError, Refused, Unreachable
-from fleet.model import Spec
+from fleet.model import Model, Spec
 from fleet.nomad import Allocation
 from fleet.recorder import Recorder, prometheus_text
-from fleet.state import ModelState
+from fleet.state import ModelState, Pause
 from tests.autoscaler.build import NOW, allocation, instance, settings
 
 ROUTER = Instance("r", "127.0.0.1", 8000, (), {}, passing=True)
+
+
+@dataclass
+class LeaseInHand:
+    """What the lease says now, and what Consul says when it is asked once more."""
+
+    now: Standing = Standing(term=1, hands_off="")
+    agrees: bool = True
+
+    def standing(self) -> Standing:
+        return self.now
+
+    async def confirm(self) -> bool:
+        return self.agrees
+
+
+@dataclass
+class Pauses:
+    pause: Pause | None = None
+
+    async def read(self) -> Pause | None:
+        return self.pause
+
+
+@dataclass
+class Memories:
+    parts: dict[str, bytes] = field(default_factory=dict)
+
+    async def read(self, part: str) -> bytes | None:
+        return self.parts.get(part)
+
+    async def write(self, part: str, value: bytes) -> None:
+        self.parts[part] = value
+
+
+@dataclass
+class Prophet:
+    """Forecasts that are told to it."""
+
+    said: Forecast | Unknown = Unknown("nothing")
+
+    async def restore(self, model: Model) -> None:
+        pass
+
+    def ask(self, model: Model, seen: Snapshot) -> Forecast | Unknown:
+        return self.said
+
+    def keep(self, *, leads: bool) -> None:
+        pass
 
 
 @dataclass
@@ -37,7 +90,7 @@ class World:
     engine_load: float = 0.0
     now: float = NOW
     obstacle: str = ""
-    last_scaled_at: float = 0.0
+    scaled_at: tuple[float, ...] = ()
     stored: dict[str, ModelState] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     published: list[ModelState] = field(default_factory=list)
@@ -48,6 +101,10 @@ class World:
     publish_error: ControlPlaneError | None = None
     routers_answer: bool = True
     lingering: int = 0
+    lease: LeaseInHand = field(default_factory=LeaseInHand)
+    pauses: Pauses = field(default_factory=Pauses)
+    memories: Memories = field(default_factory=Memories)
+    prophet: Prophet = field(default_factory=Prophet)
 
     def placed(self) -> tuple[Allocation, ...]:
         return tuple(allocation(i) for i in range(self.count + self.lingering))
@@ -70,13 +127,13 @@ class World:
     async def read(self, name: str) -> JobView:
         if name in self.nomad_errors:
             raise self.nomad_errors[name]
-        return JobView(self.count, 7, self.placed(), last_scaled_at=self.last_scaled_at, obstacle=self.obstacle)
+        return JobView(self.count, 7, self.placed(), scaled_at=self.scaled_at, obstacle=self.obstacle)
 
     async def order(self, order: Order) -> None:
         if self.order_error:
             raise self.order_error
         self.orders.append(order)
-        self.count, self.last_scaled_at = order.count, self.now
+        self.count, self.scaled_at = order.count, (*self.scaled_at, self.now)
 
     async def publish(self, state: ModelState) -> None:
         if self.publish_error:
@@ -103,7 +160,18 @@ def spec(*names: str, **autoscaler: object) -> Spec:
 
 
 def loop_in(world: World, fleet: Spec | None = None, say: Callable[[Status], None] | None = None) -> Loop:
-    ports = Ports(catalogue=world, metrics=world, jobs=world, states=States(world), clock=lambda: world.now, say=say or world.said.append)
+    ports = Ports(
+        catalogue=world,
+        metrics=world,
+        jobs=world,
+        states=States(world),
+        lease=world.lease,
+        pauses=world.pauses,
+        memories=world.memories,
+        forecasts=world.prophet,
+        clock=lambda: world.now,
+        say=say or world.said.append,
+    )
     return Loop(fleet or spec(), ports, Recorder())
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from autoscaler.capacity import capacity
 from autoscaler.jobs import JobView, NomadJobs, Order
+from autoscaler.lease import ConsulLease
 from autoscaler.states import ConsulStates
-from fleet.consul import Consul
+from fleet.consul import Consul, Fence
 from fleet.errors import Blocked, Conflict, Unreachable
 from fleet.names import Names
 from fleet.nomad import Nomad
-from fleet.state import ModelState
+from fleet.state import Leader, ModelState
 from tests import servers
 from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, until
 
@@ -31,6 +32,14 @@ def order(view: JobView, job_id: str, count: int) -> Order:
     return Order(job_id, count, view.modify_index, f"small-model {view.count} -> {count}: a test", {"signals": {"concurrency": 2.8}})
 
 
+async def leading(consul: Consul, names: Names) -> Callable[[], Fence]:
+    """The fence of a lease that is held for as long as the test runs."""
+    lease = ConsulLease(consul, names.leader, Leader(name="test", url="http://127.0.0.1:1", since=0.0), time.monotonic, time.time)
+    await lease.step()
+    assert lease.standing().leads
+    return lease.fence
+
+
 async def settled(jobs: NomadJobs, job_id: str, count: int) -> JobView:
     return await until(
         lambda: jobs.read(job_id), lambda v: sum(a.client_status == "running" for a in v.allocations) >= count and not v.obstacle
@@ -41,12 +50,12 @@ async def test_an_order_changes_the_count_and_is_remembered_by_nomad(nomad: Noma
     names, jobs = own_names(), NomadJobs(nomad)
     with registered(nomad, job_of_sleepers(names)) as job_id:
         view = await settled(jobs, job_id, 1)
-        assert (view.count, view.last_scaled_at) == (1, 0.0)
+        assert (view.count, view.scaled_at) == (1, ())
         before = time.time()
         await jobs.order(order(view, job_id, 2))
         view = await settled(jobs, job_id, 2)
         assert view.count == 2
-        assert view.last_scaled_at == pytest.approx(before, abs=30)
+        assert view.scaled_at == (pytest.approx(before, abs=30),)
 
 
 async def test_an_order_on_an_old_view_is_a_conflict(nomad: Nomad) -> None:
@@ -111,7 +120,8 @@ def state(desired: int) -> ModelState:
 
 
 async def test_a_published_state_is_read_back_and_replaced(consul: Consul) -> None:
-    states = ConsulStates(consul, own_names())
+    names = own_names()
+    states = ConsulStates(consul, names, await leading(consul, names))
     assert await states.read(MODEL) is None
     for desired in (1, 2):
         await states.publish(state(desired))
@@ -121,7 +131,7 @@ async def test_a_published_state_is_read_back_and_replaced(consul: Consul) -> No
 async def test_a_document_of_another_version_is_replaced(consul: Consul) -> None:
     names = own_names()
     await consul.put(names.model_state(MODEL), b'{"from": "the future"}', index=0)
-    states = ConsulStates(consul, names)
+    states = ConsulStates(consul, names, await leading(consul, names))
     assert await states.read(MODEL) is None
     await states.publish(state(1))
     assert await states.read(MODEL) == state(1)
@@ -129,7 +139,8 @@ async def test_a_document_of_another_version_is_replaced(consul: Consul) -> None
 
 async def test_writers_at_the_same_time_leave_one_whole_document(consul: Consul) -> None:
     names: Names = own_names()
-    answers = await asyncio.gather(*(ConsulStates(consul, names).publish(state(n)) for n in range(8)), return_exceptions=True)
+    fence = await leading(consul, names)
+    answers = await asyncio.gather(*(ConsulStates(consul, names, fence).publish(state(n)) for n in range(8)), return_exceptions=True)
     assert all(answer is None or isinstance(answer, Conflict) for answer in answers)
     assert any(answer is None for answer in answers)
-    assert await ConsulStates(consul, names).read(MODEL) in [state(n) for n in range(8)]
+    assert await ConsulStates(consul, names, fence).read(MODEL) in [state(n) for n in range(8)]

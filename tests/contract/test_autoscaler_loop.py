@@ -8,28 +8,29 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from autoscaler.app import Outside, wire
 from autoscaler.board import Status
-from autoscaler.jobs import NomadJobs
-from autoscaler.loop import Loop, Ports
-from autoscaler.scrape import Scraper, open_session
+from autoscaler.loop import Loop
+from autoscaler.scrape import open_session
 from autoscaler.signals import Unknown
 from autoscaler.states import ConsulStates
-from fleet.consul import Consul
+from fleet.consul import Consul, Fence
 from fleet.metrics import IN_FLIGHT
 from fleet.model import Autoscaler, Capacity, Fleet, Model, Policy, Replicas, Spec
 from fleet.names import ENV_PORT, ENV_SPEC, META_ALLOC_INDEX, Names
 from fleet.nomad import Nomad
 from fleet.recorder import Recorder
-from fleet.state import ModelState
+from fleet.state import Leader, ModelState
 from tests import servers
 from tests.contract.autoscaler_world import MODEL, job_of_engines, job_of_sleepers, own_names, registered, router, until
 
@@ -53,7 +54,7 @@ def spec(names: Names, server: servers.NomadServer) -> Spec:
         cold_start_s=20,
         policy=(Policy(),),
     )
-    quick = Autoscaler(interval_s=0.5, window_s=3, cooldown_up_s=1, cooldown_down_s=2, drain_s=30, max_age_s=5)
+    quick = Autoscaler(interval_s=0.5, window_s=3, cooldown_up_s=1, cooldown_down_s=2, drain_s=30, max_age_s=5, scalings_per_hour=100)
     return Spec(fleet=Fleet(name=names.fleet, nomad=server.address, consul=server.consul), autoscaler=quick, models=(model,))
 
 
@@ -62,15 +63,16 @@ async def running(fleet: Spec, said: list[Status]) -> AsyncIterator[None]:
     """A loop that makes its passes until the block ends."""
     consul, stop = Consul(fleet.fleet.consul), asyncio.Event()
     async with open_session() as session:
-        states = ConsulStates(consul, Names(fleet.fleet.name))
-        jobs = NomadJobs(Nomad(fleet.fleet.nomad))
-        loop = Loop(fleet, Ports(consul, Scraper(session, 1.0, time.time), jobs, states, time.time, said.append), Recorder())
-        passes = asyncio.create_task(loop.run(stop))
+        wired = wire(fleet, Outside({}, consul, session, StringIO(), Leader(name="test", url="http://127.0.0.1:1", since=0.0)))
+        ports = replace(wired.loop.ports, say=said.append)
+        loop = Loop(fleet, ports, Recorder())
+        leading, passes = asyncio.create_task(wired.lease.run(stop)), asyncio.create_task(loop.run(stop))
         try:
             yield
         finally:
             stop.set()
             await passes
+            await leading
             await consul.close()
 
 
@@ -80,7 +82,7 @@ async def test_one_two_one_with_real_engines(nomad_server: servers.NomadServer) 
     recorder.gauge(IN_FLIGHT, MODEL, value=0.5)
 
     async def state() -> ModelState | None:
-        return await ConsulStates(consul, names).read(MODEL)
+        return await ConsulStates(consul, names, lambda: Fence("", "")).read(MODEL)
 
     with registered(nomad, job_of_engines(names, weights())) as job_id:
         async with router(recorder, names, nomad_server.consul), running(spec(names, nomad_server), said):
@@ -153,8 +155,10 @@ async def test_the_program_serves_its_pages_and_ends_on_sigterm(nomad_server: se
         if program.returncode is None:
             program.kill()
     assert (program.returncode, err.decode()) == (0, "")
-    line = json.loads(out.decode().splitlines()[0])
-    assert line["sentence"] in json.loads(body)["models"][0]["sentence"]
+    lines = [json.loads(text) for text in out.decode().splitlines()]
+    assert "leads, term 1" in [line["sentence"] for line in lines if line["event"] == "lease"]
+    decided = [line["sentence"] for line in lines if line["event"] == "decision" and "stands by" not in line["sentence"]]
+    assert decided[0] in json.loads(body)["models"][0]["sentence"]
 
 
 async def _scaling_messages(server: servers.NomadServer, job_id: str) -> list[str]:

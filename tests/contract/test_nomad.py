@@ -143,7 +143,7 @@ def test_scaling_places_replicas_by_index_and_leaves_the_reason(nomad: Nomad, jo
     assert [a.index for a in running(nomad, job_id, 3)] == [0, 1, 2]
     event = json.loads(raw(nomad, f"/v1/job/{job_id}/scale"))["TaskGroups"]["main"]["Events"][0]
     assert (event["Message"], event["Meta"]) == ("demand is 5", {"demand": 5})
-    assert nomad.last_scaled_at(job_id, "main") == pytest.approx(event["Time"] / 1e9)
+    assert nomad.scaled_at(job_id, "main")[-1] == pytest.approx(event["Time"] / 1e9)
 
 
 def test_scaling_in_ends_the_highest_index(nomad: Nomad, job_id: str) -> None:

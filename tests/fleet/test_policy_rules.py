@@ -15,7 +15,7 @@ from fleet.spec import load
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"kind": "target", "signal": "kv_cache"}, [("signal", "must be concurrency or requests_per_min")]),
+        ({"kind": "target", "signal": "kv_cache_use"}, [("signal", "must be concurrency or requests_per_min")]),
         ({"kind": "target", "cron": "0 8 * * *"}, [("cron", 'belongs to kind = "schedule", not "target"')]),
         ({"kind": "threshold"}, [("upper", 'is required with kind = "threshold"')]),
         ({"kind": "threshold", "upper": 0.8, "lower": 0.9}, [("lower", "must be less than upper = 0.8")]),
@@ -41,7 +41,7 @@ def test_each_kind_takes_its_own_keys_and_needs_some(row: dict[str, object], say
     "row",
     [
         {},
-        {"kind": "threshold", "signal": "kv_cache", "upper": 0.8, "lower": 0.3, "step": 2},
+        {"kind": "threshold", "signal": "kv_cache_use", "upper": 0.8, "lower": 0.3, "step": 2},
         {"kind": "schedule", "cron": "0 8 * * mon-fri", "duration_s": 36000.0, "timezone": "Europe/Berlin", "replicas": 4},
         {"kind": "spare", "share": 0.2},
         {"kind": "arrivals", "sessions_per_min": 3.0, "target": 0.8},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autoscaler.app import create_app
 from autoscaler.board import Board, Status
+from autoscaler.pages import create_app
 from autoscaler.signals import Known, Unknown
 from fleet.metrics import DECISIONS
 from fleet.recorder import Recorder

@@ -1,0 +1,110 @@
+"""One model as a pass finds it: its job, its replicas by state, its signals, what is remembered and forecast of it.
+
+What a pass leaves to the next one about a model is `Carried`; a new term starts from what the last leader published. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from autoscaler.capacity import capacity, of_model
+from autoscaler.coldstart import ColdStarts, measure
+from autoscaler.decide import Memory, Snapshot
+from autoscaler.forecast.question import Forecast
+from autoscaler.jobs import Jobs, JobView
+from autoscaler.signals import Unknown
+from autoscaler.states import States
+from autoscaler.world import Reader, World
+from fleet.metrics import COLD_START
+from fleet.model import Model
+from fleet.names import Names
+from fleet.recorder import Recorder
+from fleet.state import Level, ModelState
+
+
+class Forecasts(Protocol):
+    async def restore(self, model: Model) -> None:
+        """Takes up what is remembered of the model, once. Raises: ControlPlaneError."""
+
+    def ask(self, model: Model, seen: Snapshot) -> Forecast | Unknown:
+        """What is needed when a replica ordered at `seen.at` is warm; takes in the demand of the minute that has ended."""
+
+    def keep(self, *, leads: bool) -> None:
+        """Begins what is due, beside the loop: refits, and writing down what is remembered. Raises nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What one pass leaves to the next, per model."""
+
+    cold: ColdStarts
+    memory: Memory = Memory()
+    level: Level = "low"
+    published: ModelState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One model as it was read in this pass. `carried` is what this pass goes on from."""
+
+    model: Model
+    view: JobView
+    snapshot: Snapshot
+    carried: Carried
+
+
+@dataclass(slots=True)
+class Observer:
+    """Of one fleet. `carried` is written by who acts on a look, and emptied by `forget`."""
+
+    names: Names
+    reader: Reader
+    jobs: Jobs
+    states: States
+    forecasts: Forecasts
+    recorder: Recorder
+    carried: dict[str, Carried] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        self.carried.clear()
+
+    async def look(self, model: Model, world: World, hands_off: str) -> Look:
+        """Raises: ControlPlaneError."""
+        carried = self.carried.get(model.name) or await self._restored(model)
+        view = await self.jobs.read(self.names.job(model.name))
+        snapshot = self._snapshot(model, view, world, carried, hands_off)
+        cold, ended = measure(carried.cold, snapshot.capacity.replicas, snapshot.at)
+        for seconds in ended:
+            self.recorder.observe(COLD_START, model.name, seconds=seconds)
+        carried = self.carried[model.name] = replace(carried, cold=cold)
+        snapshot = replace(snapshot, lead_s=cold.p90_s)
+        return Look(model, view, replace(snapshot, forecast=self._forecast(model, snapshot)), carried)
+
+    def _forecast(self, model: Model, snapshot: Snapshot) -> Forecast | Unknown:
+        if any(policy.kind == "forecast" for policy in model.policy):
+            return self.forecasts.ask(model, snapshot)
+        return Unknown("no policy of this model forecasts")
+
+    async def _restored(self, model: Model) -> Carried:
+        """Goes on with the cold starts that the autoscaler before this one measured.
+
+        Its drain is dropped, and the routers are told so: until this one has seen a whole window it may not scale in.
+        """
+        await self.forecasts.restore(model)
+        state = await self.states.read(model.name)
+        if state is None:
+            return Carried(ColdStarts(model.cold_start_s))
+        return Carried(ColdStarts(model.cold_start_s, state.cold_starts_s), level=state.level)
+
+    def _snapshot(self, model: Model, view: JobView, world: World, carried: Carried, hands_off: str) -> Snapshot:
+        mine, loads = of_model(world.replicas, model.name), self.reader.loads(model, world)
+        seen = capacity(view.count, view.allocations, view.unplaced, mine, draining=carried.memory.drain.victims, requests=loads)
+        return Snapshot(
+            at=world.now,
+            capacity=seen,
+            signals=self.reader.signals(model, world),
+            scaled_at=view.scaled_at,
+            obstacle=view.obstacle,
+            hands_off=hands_off,
+        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from fleet.model import Model, Route, Slo, Spec
 from router.errors import BadSession, UnknownModel
+from router.hold import DEFAULT, Cold
 from router.requests import AUTO
 from router.sessions import Session
 
@@ -23,6 +24,7 @@ class Plan:
 
     `wanted` is the model that the demand is for: the override, or the route's first one even while a session is swapped away from it.
     `swaps`: a session remembers it when another model than `wanted` serves; an override is never remembered.
+    `first`: what is tried before it is asked what to do while these have no room (router.hold); the others are for failures too.
     """
 
     chain: tuple[str, ...]
@@ -30,10 +32,14 @@ class Plan:
     route: str
     selector: int | None
     swaps: bool
+    cold: Cold = DEFAULT
+    first: tuple[str, ...] = field(init=False)
     trace: bytes = field(init=False)
     """Beginning of the x-route header."""
 
     def __post_init__(self) -> None:
+        upto = len(self.chain) if self.cold.on_cold == "downgrade" else self.chain.index(self.wanted) + 1
+        object.__setattr__(self, "first", self.chain[:upto])
         digit = "-" if self.selector is None else str(self.selector)
         object.__setattr__(self, "trace", f"selector={digit}; route={self.route}".encode())
 
@@ -54,6 +60,11 @@ class Catalogue:
     def slo(self, model: str) -> Slo:
         known = self.models.get(model)
         return known.slo if known else Slo()
+
+    def concurrency(self, model: str) -> int:
+        """Requests at once that a replica is described to carry."""
+        known = self.models.get(model)
+        return known.capacity.concurrency if known else 1
 
     def check(self, name: str) -> None:
         """Raises: UnknownModel"""
@@ -93,7 +104,7 @@ class Catalogue:
         route = self._route_for(name)
         if route is None:
             return Plan((name,), name, NO_ROUTE, None, swaps=False)
-        return Plan(route.chain, route.chain[0], route.name, route.selector, swaps=False)
+        return Plan(route.chain, route.chain[0], route.name, route.selector, swaps=False, cold=_cold(route))
 
     def _in_session(self, name: str, session: Session) -> Plan:
         route = self.routes.get(session.selector)
@@ -104,4 +115,9 @@ class Catalogue:
         override = name if name in self.models and name != preferred else ""
         swapped = session.model if session.model in self.models else ""
         whole = tuple(dict.fromkeys(model for model in (override, swapped, *chain, preferred) if model))
-        return Plan(whole, override or preferred, route.name if route else NO_ROUTE, session.selector, swaps=not override)
+        name, cold = (route.name, _cold(route)) if route else (NO_ROUTE, DEFAULT)
+        return Plan(whole, override or preferred, name, session.selector, swaps=not override, cold=cold)
+
+
+def _cold(route: Route) -> Cold:
+    return Cold(route.on_cold, route.hold_s)

@@ -17,9 +17,11 @@ from fleet.model import Router as Limits
 from fleet.recorder import Recorder
 from fleet.state import ModelState
 from router import selector
+from router.affinity import Shares
 from router.catalogue import Catalogue, Plan
 from router.errors import BadSession, CapacityError, NotWarm, StoreAway
 from router.replica import Replica
+from router.room import Room
 from router.select import NoCandidate
 from router.sessions import Session, SessionTable, next_turn
 from router.snapshot import Endpoint, Published, Snapshot
@@ -68,32 +70,43 @@ class DataPlane:
     warm: Mapping[str, tuple[Replica, ...]] = field(default_factory=dict)
     homes: Mapping[str, Replica] = field(default_factory=dict)
     """Warm replicas by allocation id."""
+    warm_since: Mapping[str, float] = field(default_factory=dict)
+    """Since when a model has had warm replicas without a gap, as far as this router has seen; monotonic seconds."""
     active: set[Ends] = field(default_factory=set)
+    room: Room = field(init=False)
     sessions: SessionTable = field(init=False)
+    _shares: dict[str, Shares[Replica]] = field(default_factory=dict)
     _replicas: dict[Endpoint, Replica] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sessions = SessionTable(self.limits.max_sessions, self.limits.session_ttl_s)
+        self.room = Room(self.limits.max_held, self.limits.max_held_bytes)
         self.recorder.collectors.append(self._collect)
 
     # what Consul says
 
     def apply(self, snapshot: Snapshot) -> None:
         """Takes over a snapshot; replicas that stay keep their breaker, connections and counts."""
-        self.snapshot = snapshot
+        before, self.snapshot = self.snapshot, snapshot
         gone = self._replicas.keys() - set(snapshot.endpoints)
         for endpoint in gone:
             self._replicas.pop(endpoint).pool.close()
         for endpoint in snapshot.endpoints:
             if endpoint not in self._replicas:
-                slo, counts = self.catalogue.slo(endpoint.model), self.tally.of(endpoint.model)
-                self._replicas[endpoint] = Replica(endpoint, slo, counts, self.clock)
+                self._replicas[endpoint] = self._replica(endpoint, fresh=before.index > 0)
         self._sort()
+        self.room.release()
+
+    def _replica(self, endpoint: Endpoint, *, fresh: bool) -> Replica:
+        slo, counts = self.catalogue.slo(endpoint.model), self.tally.of(endpoint.model)
+        concurrency = self.catalogue.concurrency(endpoint.model)
+        return Replica(endpoint, slo, counts, self.clock, concurrency=concurrency, fresh=fresh)
 
     def publish(self, states: Mapping[str, ModelState]) -> None:
         """Takes over the autoscaler's documents."""
         self.published = Published(states)
         self._sort()
+        self.room.release()
 
     def heard(self) -> None:
         self.feed = Feed(seen_at=self.clock())
@@ -105,7 +118,17 @@ class DataPlane:
         draining = self.published.draining
         warm = [self._replicas[e] for e in self.snapshot.endpoints if e.alloc_id not in draining]
         self.homes = {replica.endpoint.alloc_id: replica for replica in warm}
-        self.warm = {model: tuple(r for r in warm if r.model == model) for model in {r.model for r in warm}}
+        before, self.warm = self.warm, {model: tuple(r for r in warm if r.model == model) for model in {r.model for r in warm}}
+        now = self.clock()
+        self.warm_since = {model: self.warm_since.get(model, now) for model in self.warm}
+        for model in before.keys() | self.warm.keys():
+            if before.get(model) != self.warm.get(model):
+                self._shares[model] = Shares(self.warm.get(model, ()))
+
+    def near(self, model: str, share: int) -> Replica | None:
+        """The warm replica whose engine is likely to have a request's beginning in its prefix cache."""
+        shares = self._shares.get(model)
+        return shares.near(share, self.tally.of(model).in_flight) if shares is not None else None
 
     def replicas(self) -> list[Replica]:
         return list(self._replicas.values())
@@ -171,6 +194,7 @@ class DataPlane:
     def _collect(self, recorder: Recorder) -> None:
         for model in self.catalogue.models:
             recorder.gauge(metrics.ENDPOINTS, model, value=self.snapshot.count(model))
+            recorder.gauge(metrics.HELD, model, value=self.room.held(model))
         recorder.gauge(metrics.SESSIONS, value=len(self.sessions))
         if self.feed.seen_at is not None:
             recorder.gauge(metrics.SNAPSHOT_AGE, value=self.clock() - self.feed.seen_at)

@@ -1,13 +1,16 @@
 """A replica as this router knows it: its endpoint, what is in flight there, its breaker and its connections.
 
 The mutable side of `snapshot.Endpoint`. It lives as long as Consul reports the endpoint, and then until its last request ends.
+One that came while this router watched is fresh: it starts slowly (router.ramp). Those that were there before are not.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 from fleet.model import Slo
+from router import ramp
 from router.breaker import CLEAN, Breaker, Event, State, step
 from router.snapshot import Endpoint
 from router.tally import ModelCounts
@@ -15,14 +18,34 @@ from router.upstream import Pool
 
 
 class Replica:
-    __slots__ = ("breaker", "counts", "endpoint", "host_line", "in_flight", "model", "pool", "slo", "trace")
+    """`limit`: requests at once, while it starts slowly. `concurrency`: what it is described to carry. `seed`: for router.affinity."""
 
-    def __init__(self, endpoint: Endpoint, slo: Slo, counts: ModelCounts, clock: Callable[[], float]) -> None:
+    __slots__ = (
+        "breaker",
+        "concurrency",
+        "counts",
+        "endpoint",
+        "host_line",
+        "in_flight",
+        "limit",
+        "model",
+        "pool",
+        "seed",
+        "slo",
+        "trace",
+    )
+
+    def __init__(
+        self, endpoint: Endpoint, slo: Slo, counts: ModelCounts, clock: Callable[[], float], *, concurrency: int, fresh: bool
+    ) -> None:
         self.endpoint = endpoint
         self.model = endpoint.model
         self.slo = slo
         self.counts = counts
         self.in_flight = 0
+        self.concurrency = concurrency
+        self.limit = ramp.start(concurrency) if fresh else ramp.NO_LIMIT
+        self.seed = zlib.crc32(endpoint.alloc_id.encode())
         self.breaker: Breaker = CLEAN
         self.pool = Pool(endpoint.host, endpoint.port, clock)
         self.host_line = _host_line(endpoint)
@@ -36,6 +59,10 @@ class Replica:
         self.breaker = step(self.breaker, event, now)
         if self.breaker.state is State.OPEN and before is not State.OPEN:
             self.counts.ejections += event is not Event.PROBE_LEFT
+
+    def grow(self) -> None:
+        """It has answered a request while it starts slowly."""
+        self.limit = ramp.grown(self.limit, self.concurrency)
 
 
 def _host_line(endpoint: Endpoint) -> bytes:

@@ -1,9 +1,11 @@
 """Which replica serves a request: one pure, synchronous call.
 
-Law: along the chain, model by model: the session's home if it is there and its breaker lets the request through, else the one with
-fewer requests in flight of two random replicas (power of two choices), else the next model. A replica is tried once per request,
-and a model at most three times, so that a model whose replicas all fall does not use up the attempts of the next one.
-It reads the candidates and changes nothing: starting a probe is the caller's step.
+Law: along the chain, model by model: the session's home if it is there and has room, else the one with fewer requests in flight
+of two random replicas (power of two choices), else the next model. Room: the breaker lets the request through, and a replica that is
+still starting slowly has fewer requests than its limit. A replica is tried once per request, and a model at most three times, so that
+a model whose replicas all fall does not use up the attempts of the next one.
+It looks at two replicas however many there are, and at all of them only where most have no room. It reads the candidates and changes
+nothing: starting a probe is the caller's step.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 from router.breaker import CLEAN, Breaker, State, allows
 
 TRIES_PER_MODEL = 3
+_DRAWS = 8
 
 Reason = Literal["home", "least", "failover", "fallback"]
 
@@ -25,6 +28,8 @@ class Candidate(Protocol):
     def model(self) -> str: ...
     @property
     def in_flight(self) -> int: ...
+    @property
+    def limit(self) -> int: ...
     @property
     def breaker(self) -> Breaker: ...
 
@@ -41,9 +46,10 @@ class Choice(NamedTuple, Generic[C]):
 
 
 class NoCandidate(NamedTuple):
-    """`cold`: no warm replica in the chain. `ejected`: there are some, but their breakers are open. `tried`: all have been tried."""
+    """`cold`: no warm replica in the chain. `ejected`: there are some, but their breakers are open. `full`: some of them start slowly
+    and have no room yet. `tried`: all have been tried."""
 
-    why: Literal["cold", "ejected", "tried"]
+    why: Literal["cold", "ejected", "full", "tried"]
 
 
 def select(
@@ -72,7 +78,7 @@ def select(
         picked = _least_of_two(warm.get(model, ()), tried, now, random)
         if picked is not None:
             return Choice(picked, _reason(model, chain, tried), picked.breaker.state is State.OPEN)
-    return NoCandidate(_why(chain, warm, tried))
+    return NoCandidate(_why(chain, warm, tried, now))
 
 
 def _least_of_two(replicas: Sequence[C], tried: Sequence[C], now: float, random: Callable[[], float]) -> C | None:
@@ -81,21 +87,41 @@ def _least_of_two(replicas: Sequence[C], tried: Sequence[C], now: float, random:
         return None
     at = int(random() * count)
     first, second = replicas[at], replicas[(at + 1 + int(random() * (count - 1))) % count]
-    if tried or first.breaker is not CLEAN or second.breaker is not CLEAN:
-        return _least_of_usable([r for r in replicas if _usable(r, tried, now)], random)
+    if (
+        tried
+        or first.breaker is not CLEAN
+        or second.breaker is not CLEAN
+        or first.in_flight >= first.limit
+        or second.in_flight >= second.limit
+    ):
+        return _least_of_usable(replicas, tried, now, random)
     return second if second.in_flight < first.in_flight else first
 
 
-def _least_of_usable(replicas: list[C], random: Callable[[], float]) -> C | None:
-    if len(replicas) < 2:
-        return replicas[0] if replicas else None
-    first = replicas.pop(int(random() * len(replicas)))
-    second = replicas[int(random() * len(replicas))]
-    return second if second.in_flight < first.in_flight else first
+def _least_of_usable(replicas: Sequence[C], tried: Sequence[C], now: float, random: Callable[[], float]) -> C | None:
+    found = _drawn(replicas, tried, now, random) if len(replicas) > _DRAWS else []
+    if len(found) < 2:
+        found = [replica for replica in replicas if _usable(replica, tried, now)]
+        found = [found.pop(int(random() * len(found))) for _ in range(min(2, len(found)))]
+    return min(found, key=lambda replica: replica.in_flight, default=None)
+
+
+def _drawn(replicas: Sequence[C], tried: Sequence[C], now: float, random: Callable[[], float]) -> list[C]:
+    """Two usable ones, if a few draws find them."""
+    found: list[C] = []
+    for _ in range(_DRAWS):
+        replica = replicas[int(random() * len(replicas))]
+        if replica not in found and _usable(replica, tried, now):
+            found.append(replica)
+            if len(found) == 2:
+                break
+    return found
 
 
 def _usable(replica: C, tried: Sequence[C], now: float) -> bool:
-    return replica not in tried and (replica.breaker is CLEAN or allows(replica.breaker, now))
+    if replica in tried or replica.in_flight >= replica.limit:
+        return False
+    return replica.breaker is CLEAN or allows(replica.breaker, now)
 
 
 def _reason(model: str, chain: Sequence[str], tried: Sequence[C]) -> Reason:
@@ -104,7 +130,12 @@ def _reason(model: str, chain: Sequence[str], tried: Sequence[C]) -> Reason:
     return "failover" if tried else "least"
 
 
-def _why(chain: Sequence[str], warm: Mapping[str, Sequence[C]], tried: Sequence[C]) -> Literal["cold", "ejected", "tried"]:
+def _why(
+    chain: Sequence[str], warm: Mapping[str, Sequence[C]], tried: Sequence[C], now: float
+) -> Literal["cold", "ejected", "full", "tried"]:
     if tried:
         return "tried"
-    return "ejected" if any(warm.get(model) for model in chain) else "cold"
+    there = [replica for model in chain for replica in warm.get(model, ())]
+    if any(replica.breaker is CLEAN or allows(replica.breaker, now) for replica in there):
+        return "full"
+    return "ejected" if there else "cold"

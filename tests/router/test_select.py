@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.breaker import CLEAN, Breaker, State
+from router.ramp import NO_LIMIT
 from router.select import TRIES_PER_MODEL, Choice, NoCandidate, select
 
 OPEN = Breaker(State.OPEN, 3, 160.0)
@@ -20,6 +21,7 @@ class Fake:
     model: str = "large"
     in_flight: int = 0
     breaker: Breaker = CLEAN
+    limit: int = NO_LIMIT
 
 
 def pick(

@@ -87,13 +87,13 @@ class DataPlane:
 
     def apply(self, snapshot: Snapshot) -> None:
         """Takes over a snapshot; replicas that stay keep their breaker, connections and counts."""
-        before, self.snapshot = self.snapshot, snapshot
+        self.snapshot = snapshot
         gone = self._replicas.keys() - set(snapshot.endpoints)
         for endpoint in gone:
             self._replicas.pop(endpoint).pool.close()
         for endpoint in snapshot.endpoints:
             if endpoint not in self._replicas:
-                self._replicas[endpoint] = self._replica(endpoint, fresh=before.index > 0)
+                self._replicas[endpoint] = self._replica(endpoint, fresh=False)
         self._sort()
         self.room.release()
 

@@ -66,7 +66,7 @@ class Actor:
         """What is carried on. Raises: ControlPlaneError: Consul did not take the state."""
         if isinstance(status.capacity, Unknown):
             return replace(carried, memory=memory)
-        state = model_state(status, status.capacity, carried.cold, memory.drain.victims)
+        state = model_state(status, status.capacity, carried.cold, carried.carrying.carries, memory.drain.victims)
         if _is_news(carried.published, state):
             await self.states.publish(state)
             carried = replace(carried, published=state)
@@ -76,4 +76,9 @@ class Actor:
 def _is_news(published: ModelState | None, state: ModelState) -> bool:
     if published is None or state.updated_at - published.updated_at >= _PUBLISH_EVERY_S:
         return True
-    return replace(published, reason="", updated_at=0.0) != replace(state, reason="", updated_at=0.0)
+    return _bare(published) != _bare(state)
+
+
+def _bare(state: ModelState) -> ModelState:
+    """Without what changes a little in every pass."""
+    return replace(state, reason="", updated_at=0.0, carries=None)

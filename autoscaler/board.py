@@ -15,7 +15,7 @@ from autoscaler.decide import Direction
 from autoscaler.forecast.question import Forecast
 from autoscaler.policies.vote import Vote
 from autoscaler.signals import Partial, Signal, Unknown
-from fleet.state import Level, Loading, ModelState
+from fleet.state import Carries, Level, Loading, ModelState
 
 _RECENT = 50
 
@@ -97,7 +97,7 @@ def _forecast_told(made: Forecast | Unknown) -> Mapping[str, object]:
     return {"desired": made.desired, "low": made.low, "high": made.high, "age_min": made.age_min, "reason": made.reason}
 
 
-def model_state(status: Status, capacity: Capacity, cold: ColdStarts, draining: tuple[str, ...]) -> ModelState:
+def model_state(status: Status, capacity: Capacity, cold: ColdStarts, carries: Carries, draining: tuple[str, ...]) -> ModelState:
     """What the routers are told. `capacity` already shows `draining` as such."""
     waiting = [replica for replica in capacity.replicas if replica.incarnation in cold.loading and replica.state == "loading"]
     return ModelState(
@@ -113,6 +113,7 @@ def model_state(status: Status, capacity: Capacity, cold: ColdStarts, draining: 
         reason=status.sentence,
         updated_at=status.at,
         cold_starts_s=cold.measured_s,
+        carries=carries,
     )
 
 

@@ -52,14 +52,15 @@ def _dealt(wishes: Sequence[Wish], equals: list[int], given: list[int], room: in
 
 
 def _on_free(wishes: Sequence[Wish], fair: list[int], budget: int) -> tuple[int, ...]:
-    free = budget - sum(wish.current * wish.gpus for wish in wishes)
+    stands = [max(wish.current, wish.must) for wish in wishes]
+    free = budget - sum(count * wish.gpus for count, wish in zip(stands, wishes, strict=True))
     granted = list(fair)
     for index in _by_priority(wishes):
         wish = wishes[index]
-        if wish.gpus and fair[index] > wish.current:
-            grown = max(0, min(fair[index] - wish.current, free // wish.gpus))
-            granted[index] = max(wish.current + grown, wish.must)
-            free -= (granted[index] - wish.current) * wish.gpus
+        if wish.gpus and fair[index] > stands[index]:
+            grown = max(0, min(fair[index] - stands[index], free // wish.gpus))
+            granted[index] = stands[index] + grown
+            free -= grown * wish.gpus
     return tuple(granted)
 
 

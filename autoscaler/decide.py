@@ -47,7 +47,7 @@ class Snapshot:
     scaled_at: when the job was last scaled, oldest first, as far back as Nomad knows; empty where it never was.
     obstacle: why Nomad takes no scaling now, or empty. hands_off: why we order none now, or empty.
     one: what one replica carries, by demand; empty: what fleet.toml says. lead_s: order to warm; 0: what fleet.toml says.
-    rules: votes of rules over several models.
+    rules: votes of rules over several models. remarks: what a reader of the sentence should know besides.
     """
 
     at: float
@@ -60,6 +60,7 @@ class Snapshot:
     lead_s: float = 0.0
     forecast: Forecast | Unknown = Unknown("nobody forecasts this model")
     rules: tuple[Vote, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def carries(self, model: Model) -> Mapping[str, float]:
         return self.one or {CONCURRENCY: float(model.capacity.concurrency), REQUESTS_PER_MIN: model.capacity.requests_per_min}
@@ -272,7 +273,7 @@ def _sentence(case: Case, autoscaler: Autoscaler, want: _Want, drain: Drain) -> 
     current = case.snapshot.capacity.desired
     change = f"{current} -> {want.count}" if want.count != current else f"stays at {current}"
     off = _hands_off(case.snapshot, autoscaler)
-    rest = (*want.notes, *_hindrances(case.snapshot, autoscaler, want, drain), *((off,) if off else ()))
+    rest = (*want.notes, *_hindrances(case.snapshot, autoscaler, want, drain), *case.snapshot.remarks, *((off,) if off else ()))
     return "; ".join((f"{case.model.name} {change}: {want.why}", *rest))
 
 

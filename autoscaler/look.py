@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from autoscaler.capacity import capacity, of_model
+from autoscaler.carried import Carrying, Evidence, learn, restored
 from autoscaler.coldstart import ColdStarts, measure
 from autoscaler.decide import Memory, Snapshot
 from autoscaler.forecast.question import Forecast
@@ -16,7 +17,7 @@ from autoscaler.jobs import Jobs, JobView
 from autoscaler.signals import Unknown
 from autoscaler.states import States
 from autoscaler.world import Reader, World
-from fleet.metrics import COLD_START
+from fleet.metrics import CAPACITY_FACTOR, COLD_START, FAILED_STARTS
 from fleet.model import Model
 from fleet.names import Names
 from fleet.recorder import Recorder
@@ -39,6 +40,7 @@ class Carried:
     """What one pass leaves to the next, per model."""
 
     cold: ColdStarts
+    carrying: Carrying
     memory: Memory = Memory()
     level: Level = "low"
     published: ModelState | None = None
@@ -74,12 +76,24 @@ class Observer:
         carried = self.carried.get(model.name) or await self._restored(model)
         view = await self.jobs.read(self.names.job(model.name))
         snapshot = self._snapshot(model, view, world, carried, hands_off)
-        cold, ended = measure(carried.cold, snapshot.capacity.replicas, snapshot.at)
+        carried = self.carried[model.name] = self._learned(model, snapshot, carried)
+        remarks = tuple(said for said in (carried.carrying.sentence, carried.cold.trouble) if said)
+        snapshot = replace(snapshot, lead_s=carried.cold.p90_s, one=carried.carrying.one, remarks=remarks)
+        return Look(model, view, replace(snapshot, forecast=self._forecast(model, snapshot)), carried)
+
+    def _learned(self, model: Model, snapshot: Snapshot, carried: Carried) -> Carried:
+        """What this pass teaches of cold starts and of what a replica carries."""
+        seen = snapshot.capacity
+        cold, ended = measure(carried.cold, seen.replicas, snapshot.at, seen.failures)
         for seconds in ended:
             self.recorder.observe(COLD_START, model.name, seconds=seconds)
-        carried = self.carried[model.name] = replace(carried, cold=cold)
-        snapshot = replace(snapshot, lead_s=cold.p90_s)
-        return Look(model, view, replace(snapshot, forecast=self._forecast(model, snapshot)), carried)
+        if failed := sum(start.at == snapshot.at for start in cold.failed):
+            self.recorder.count(FAILED_STARTS, model.name, by=failed)
+        evidence = Evidence(snapshot.at, seen, snapshot.signals, self.reader.spec.autoscaler.window_s, model.slo.ttft_s)
+        carrying = learn(carried.carrying, evidence)
+        for demand, factor in carrying.factors.items():
+            self.recorder.gauge(CAPACITY_FACTOR, model.name, demand, value=factor)
+        return replace(carried, cold=cold, carrying=carrying)
 
     def _forecast(self, model: Model, snapshot: Snapshot) -> Forecast | Unknown:
         if any(policy.kind == "forecast" for policy in model.policy):
@@ -87,15 +101,15 @@ class Observer:
         return Unknown("no policy of this model forecasts")
 
     async def _restored(self, model: Model) -> Carried:
-        """Goes on with the cold starts that the autoscaler before this one measured.
+        """Goes on with what the autoscaler before this one measured and learned.
 
         Its drain is dropped, and the routers are told so: until this one has seen a whole window it may not scale in.
         """
         await self.forecasts.restore(model)
         state = await self.states.read(model.name)
         if state is None:
-            return Carried(ColdStarts(model.cold_start_s))
-        return Carried(ColdStarts(model.cold_start_s, state.cold_starts_s), level=state.level)
+            return Carried(ColdStarts(model.cold_start_s), restored(model, None))
+        return Carried(ColdStarts(model.cold_start_s, state.cold_starts_s), restored(model, state.carries), level=state.level)
 
     def _snapshot(self, model: Model, view: JobView, world: World, carried: Carried, hands_off: str) -> Snapshot:
         mine, loads = of_model(world.replicas, model.name), self.reader.loads(model, world)

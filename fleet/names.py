@@ -14,6 +14,7 @@ META_ENGINE = "engine"
 META_ALLOC_ID = "alloc_id"
 META_ALLOC_INDEX = "alloc_index"
 META_VERSION = "version"
+META_CANARY = "canary"  # in place of META_MODEL, until a replica of a new version is promoted: the model that it will serve
 
 # Job meta: where a rendered job came from.
 JOB_META_FLEET = "warmfleet.fleet"

@@ -8,7 +8,7 @@ job "warmfleet-large-model" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "3ddee221ea23"
+    "warmfleet.source" = "b669010a926a"
   }
 
   node_pool = "gpu"
@@ -77,7 +77,18 @@ job "warmfleet-large-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "3ddee221ea23"
+        version     = "b669010a926a"
+      }
+
+      # A replica of a new version does not say `model` before it is promoted: nobody sends it requests or counts on it.
+      canary_tags = ["canary"]
+
+      canary_meta {
+        canary      = "large-model"
+        engine      = "vllm"
+        alloc_id    = "${NOMAD_ALLOC_ID}"
+        alloc_index = "${NOMAD_ALLOC_INDEX}"
+        version     = "b669010a926a"
       }
 
       check {
@@ -122,7 +133,7 @@ job "warmfleet-large-model" {
         labels = [{
           "com.datadoghq.tags.service" = "warmfleet-large-model"
           "com.datadoghq.tags.env"     = "production"
-          "com.datadoghq.tags.version" = "3ddee221ea23"
+          "com.datadoghq.tags.version" = "b669010a926a"
           "com.datadoghq.ad.logs"      = jsonencode([{ source = "vllm", service = "warmfleet-large-model" }])
 
           "com.datadoghq.ad.checks" = jsonencode({

@@ -8,7 +8,7 @@ job "warmfleet-small-model" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "6f7637cd0947"
+    "warmfleet.source" = "d92160187a49"
   }
 
   node_pool = "gpu"
@@ -77,7 +77,18 @@ job "warmfleet-small-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "6f7637cd0947"
+        version     = "d92160187a49"
+      }
+
+      # A replica of a new version does not say `model` before it is promoted: nobody sends it requests or counts on it.
+      canary_tags = ["canary"]
+
+      canary_meta {
+        canary      = "small-model"
+        engine      = "vllm"
+        alloc_id    = "${NOMAD_ALLOC_ID}"
+        alloc_index = "${NOMAD_ALLOC_INDEX}"
+        version     = "d92160187a49"
       }
 
       check {
@@ -122,7 +133,7 @@ job "warmfleet-small-model" {
         labels = [{
           "com.datadoghq.tags.service" = "warmfleet-small-model"
           "com.datadoghq.tags.env"     = "production"
-          "com.datadoghq.tags.version" = "6f7637cd0947"
+          "com.datadoghq.tags.version" = "d92160187a49"
           "com.datadoghq.ad.logs"      = jsonencode([{ source = "vllm", service = "warmfleet-small-model" }])
 
           "com.datadoghq.ad.checks" = jsonencode({

@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup tools up down status test check format render validate lock clean
+.PHONY: help setup tools up down status test check format render validate bench gate soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,15 @@ render: setup ## write jobs/*.nomad.hcl from jobs/fleet.toml
 
 validate: setup ## ask Nomad whether it would take the rendered jobs
 	@$(BIN)/warmfleet validate
+
+bench: setup tools ## the router beside Envoy and vllm-router: CPU and memory, about 5 minutes on a quiet machine
+	$(BIN)/python -m bench.router
+
+gate: setup ## what the router's own Python costs, as a gate that other load does not move
+	$(BIN)/python -m bench.router.micro
+
+soak: setup tools ## 10 minutes of traffic through a router whose replicas come, go and break
+	$(BIN)/python -m bench.router.soak
 
 lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -47,11 +47,11 @@ class Length:
 @click.command(help="CPU and memory of our router beside Envoy and vllm-router. Exit code 1: a bar is missed; 2: nothing was measured.")
 @click.option("--quick", is_flag=True, help="one short round, under 90 s: a hint, not a result")
 @click.option("--rounds", default=0, help="interleaved rounds (default: 3, quick: 1)")
-@click.option("--seconds", default=0.0, help="of one measurement (default: 5, quick: 3)")
+@click.option("--seconds", default=0.0, help="of one measurement (default: 4, quick: 3)")
 @click.option("--with-litellm", is_flag=True, help="install LiteLLM too, and show it for orientation")
 @click.option("--save", is_flag=True, help="write bench/router/results/<date>.json")
 def main(quick: bool, rounds: int, seconds: float, with_litellm: bool, save: bool) -> None:
-    length = Length(rounds or (1 if quick else 3), seconds or (3.0 if quick else 5.0), not quick)
+    length = Length(rounds or (1 if quick else 3), seconds or (3.0 if quick else 4.0), not quick)
     loaded = os.getloadavg()[0]
     try:
         readings, names, rivals = run(length, with_litellm=with_litellm)
@@ -134,12 +134,13 @@ def _curve(on: Stage, cast: Sequence[Proxy], length: Length) -> Iterator[Reading
 
 
 def _growth(on: Stage, length: Length) -> Iterator[Reading]:
-    sessions = results.MANY_SESSIONS * 2
+    backing = on.backing(redis=False)
     for replicas in results.REPLICAS:
         fleet = f"bench-{replicas}"
         _say(f"growth: {replicas} replicas")
         on.register(Names(fleet).model_service, replicas)
-        proxy = proxies.ours(on.port(), on.folder, on.backing(redis=False), name=fleet, fleet_name=fleet, sessions=sessions)
+        described = proxies.fleet(fleet, backing, max_sessions=results.MANY_SESSIONS * 2)
+        proxy = proxies.ours(on.port(), on.folder, backing, name=fleet, described=described)
         with started(on, proxy) as process:
             _await_endpoints(proxy, replicas)
             yield Reading(OURS, results.replicas(replicas), measure.cost(on, proxy, process, load.JSON, length.seconds).cpu_us)

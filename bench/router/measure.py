@@ -20,6 +20,7 @@ WARM_S = 1.0
 EVENTS_PER_STREAM = 50
 _OPEN_S = 30.0
 _SETTLE_S = 2.0
+_SLACK_S = 20.0
 _LONG = Load(connections=0, stream=True, events=600, gap_ms=100)
 
 
@@ -33,12 +34,12 @@ class Cost:
 
 def cost(on: Stage, proxy: Proxy, process: Process, wanted: Load, seconds: float) -> Cost:
     """Raises: BenchError: requests failed, or none was answered."""
-    with load.running(wanted, proxy.port, WARM_S + seconds + 1, on.folder) as running:
+    with load.running(wanted, proxy.port, WARM_S + seconds + _SLACK_S, on.folder) as running:
         pause(WARM_S)
         cpu_before, done_before = meter.cpu_s(process.pid), _done(on, wanted)
         pause(seconds)
         cpu_after, done_after = meter.cpu_s(process.pid), _done(on, wanted)
-        outcome = running.outcome()
+        outcome = running.stop()
     done = done_after - done_before
     if outcome.errors or not done:
         raise BenchError(f"{proxy.name}: {outcome.errors} requests failed, {done:.0f} were answered; it must be healthy to be measured")

@@ -7,6 +7,7 @@ requests; where the kernel has none, the ticks must do. Wall-clock time is never
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -32,9 +33,19 @@ def rss_bytes(pid: int) -> int:
     return sum(int(_field(pid, "VmRSS")) * 1024 for pid in tree(pid))
 
 
-def open_files(pid: int) -> int:
-    """File descriptors of the process itself: connections, above all."""
-    return len(list((_PROC / str(pid) / "fd").iterdir()))
+def connections(pid: int, *, besides: Collection[int]) -> int:
+    """TCP connections that the process itself holds, without those to the given ports of its own servers, such as Redis."""
+    held = {_socket(path) for path in (_PROC / str(pid) / "fd").iterdir()}
+    rows = [row.split() for row in _read(_PROC / "net" / "tcp").splitlines()[1:]]
+    return sum(fields[9] in held and int(fields[2].split(":")[1], 16) not in {0, *besides} for fields in rows)
+
+
+def _socket(path: Path) -> str:
+    """The inode of a descriptor's socket; empty for anything else."""
+    try:
+        return str(path.readlink()).removeprefix("socket:[").removesuffix("]")
+    except FileNotFoundError:
+        return ""
 
 
 def _cpu_of(pid: int) -> float:

@@ -41,8 +41,8 @@ class Backing:
     statsd_port: int
 
 
-def ours(port: int, folder: Path, backing: Backing, *, name: str = OURS, fleet_name: str = OURS, sessions: int = 65536) -> Proxy:
-    """Our router. It finds the replicas of the fleet `fleet_name` through Consul; `sessions` is the size of its local cache."""
+def ours(port: int, folder: Path, backing: Backing, *, name: str = OURS, described: Mapping[str, Any] | None = None) -> Proxy:
+    """Our router. `described`: its fleet, whose replicas it finds through Consul; by default `fleet(OURS, backing)`."""
     spec = folder / f"{name}.json"
     env = {
         names.ENV_SPEC: str(spec),
@@ -51,12 +51,11 @@ def ours(port: int, folder: Path, backing: Backing, *, name: str = OURS, fleet_n
         "DD_AGENT_HOST": "127.0.0.1",
         "DD_DOGSTATSD_PORT": str(backing.statsd_port),
     }
-    document = json.dumps(fleet(fleet_name, backing, sessions))
-    return Proxy(name, "ours", port, (sys.executable, "-m", "router"), env, {spec.name: document})
+    return Proxy(name, "ours", port, (sys.executable, "-m", "router"), env, {spec.name: json.dumps(described or fleet(OURS, backing))})
 
 
-def fleet(name: str, backing: Backing, sessions: int, slo: Mapping[str, str] | None = None, **router: str) -> dict[str, Any]:
-    """A fleet's description with one model and one route."""
+def fleet(name: str, backing: Backing, *, slo: Mapping[str, str] | None = None, **router: str | int) -> dict[str, Any]:
+    """A fleet's description with one model and one route; `router` are settings of its table."""
     model: dict[str, Any] = {"name": wire.MODEL, "engine": "llamacpp", "weights": "none", "cold_start": "60s"}
     model["capacity"] = {"concurrency": 64, "requests_per_min": 6000}
     if slo:
@@ -64,7 +63,7 @@ def fleet(name: str, backing: Backing, sessions: int, slo: Mapping[str, str] | N
     return {
         "fleet": {"name": name, "consul": backing.consul, "redis": backing.redis},
         "runtime": {"driver": "raw_exec"},
-        "router": {"max_sessions": sessions, "drain": "1s", **router},
+        "router": {"drain": "1s", **router},
         "model": [model],
         "route": [{"selector": 0, "name": "chat", "chain": [wire.MODEL]}],
     }

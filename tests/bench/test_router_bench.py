@@ -169,7 +169,7 @@ def test_saves_readings_and_verdicts() -> None:
 
 def test_describes_a_fleet_that_the_router_takes(tmp_path: Path) -> None:
     backing = proxies.Backing("http://127.0.0.1:1", "redis://127.0.0.1:2/0", 3)
-    proxy = proxies.ours(4, tmp_path, backing, sessions=200_000)
+    proxy = proxies.ours(4, tmp_path, backing, described=proxies.fleet("f", backing, max_sessions=200_000))
     for name, text in proxy.files.items():
         (tmp_path / name).write_text(text)
     loaded = spec.load(Path(proxy.env["WARMFLEET_SPEC"])).spec
@@ -209,6 +209,7 @@ async def test_the_stub_streams_as_asked_and_counts_it() -> None:
         await caller.send(wire.request(stream=False))
         answer, after = await caller.reply(), await counts()
     serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
     assert while_open == {"answers": 0, "events": 0, "open": 1}
     assert stream.body.count(b"data: ") == 5
     assert stream.body.endswith(wire.DONE)

@@ -39,6 +39,7 @@ ENV_PUBLIC_PORT = "WARMFLEET_PUBLIC_PORT"  # of a router: shared with its predec
 ENV_DATADOG_URL = "WARMFLEET_DATADOG_URL"  # for tests: a stand-in for https://api.<site> on loopback
 
 REDIS_SESSION_PREFIX = "wf:session:"
+REDIS_SESSION_MOVES = "wf:moves"  # channel on which routers tell each other that a session has moved or ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
     POST /initiate_call      {session_id?, selector?, model?}      -> {session_id, selector, route, model}
     POST /chat_completions   {session_id, message, model?}         -> {session_id, response, model, selector}
+    GET /sessions/{id}                                             -> {session_id, selector, route, model, home, generation, turns, ...}
+    DELETE /sessions/{id}                                          the session winds down: no router knows it any more
 
 A message is one turn of its own: what was said before is not kept here, only where the session is served.
 """
@@ -9,6 +11,7 @@ A message is one turn of its own: what was said before is not kept here, only wh
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -21,6 +24,7 @@ from router.collected import Answer
 from router.errors import UnknownSession, UpstreamFailed
 from router.plane import DataPlane
 from router.sessions import Session
+from router.tenant import Tenant, tenant
 
 _PASSED = (b"content-type", b"retry-after", b"x-should-retry", b"x-warm-eta", b"x-request-id", b"x-route", b"x-session-id")
 
@@ -38,6 +42,19 @@ class Call(BaseModel):
     selector: int
     route: str
     model: str
+
+
+class Kept(BaseModel):
+    """`model` serves its next turn; `swapped`: it is not the route's first one. `home`: allocation id of its replica, or empty."""
+
+    session_id: str
+    selector: int
+    route: str
+    model: str
+    swapped: bool
+    home: str
+    generation: int
+    turns: int
 
 
 class ChatMessage(BaseModel):
@@ -69,8 +86,8 @@ def routes(plane: DataPlane) -> APIRouter:
     api = APIRouter(tags=["sessions"])
 
     @api.post("/initiate_call")
-    async def initiate_call(wanted: InitiateCall) -> Call:
-        session_id, session = await initiate(plane, wanted)
+    async def initiate_call(wanted: InitiateCall, request: Request) -> Call:
+        session_id, session = await initiate(plane, wanted, _tenant(request))
         plan = _plan(plane, wanted.model, session)
         return Call(session_id=session_id, selector=session.selector, route=plan.route, model=plan.chain[0])
 
@@ -82,10 +99,19 @@ def routes(plane: DataPlane) -> APIRouter:
             return _as_it_is(answer)
         return ChatAnswer(session_id=said.session_id, response=_text(answer), model=answer.model or "", selector=session.selector)
 
+    @api.get("/sessions/{session_id}")
+    async def session(session_id: str) -> Kept:
+        return _kept(plane, session_id, await _known(plane, session_id))
+
+    @api.delete("/sessions/{session_id}", status_code=204)
+    async def end(session_id: str) -> None:
+        """Ends it everywhere; answers under way are finished. One that nobody knows has ended already."""
+        plane.end(selector.parse(session_id.encode()))
+
     return api
 
 
-async def initiate(plane: DataPlane, wanted: InitiateCall) -> tuple[str, Session]:
+async def initiate(plane: DataPlane, wanted: InitiateCall, owner: Tenant) -> tuple[str, Session]:
     """Starts a session, or finds the one that already has this id if nothing else is asked for.
 
     Raises:
@@ -93,17 +119,16 @@ async def initiate(plane: DataPlane, wanted: InitiateCall) -> tuple[str, Session
         UnknownModel: the model is not in the catalogue.
     """
     session_id = selector.parse(wanted.session_id.encode()) if wanted.session_id is not None else None
-    if session_id is not None and wanted.selector is None and wanted.model is None:
-        known = plane.known(session_id) or await plane.look_up(session_id)
-        if known is not None:
-            return session_id, known
+    known = None if session_id is None else plane.known(session_id) or await plane.look_up(session_id, owner)
+    if session_id is not None and known is not None and wanted.selector is None and wanted.model is None:
+        return session_id, known
     number = _selector(plane, wanted)
-    model = _swapped(plane, wanted.model, number)
+    begun = plane.new_session(number, _swapped(plane, wanted.model, number))
     if session_id is None:
-        return plane.start_new(number, model)
+        session_id = selector.new_id(number, plane.random_bits(124))
     plane.check_id(session_id, number)
-    session = Session(number, model)
-    plane.start(session_id, session)
+    session = replace(begun, generation=known.generation + 1) if known is not None else begun  # so that every router takes it over
+    plane.start(session_id, session, owner)
     return session_id, session
 
 
@@ -125,8 +150,27 @@ def _swapped(plane: DataPlane, model: str | None, number: int) -> str:
     return model if model in plane.catalogue.models and (route is None or route.chain[0] != model) else ""
 
 
+def _tenant(request: Request) -> Tenant:
+    authorization = request.headers.get("authorization")
+    return tenant(authorization.encode("latin-1") if authorization else None, request.client.host if request.client else "")
+
+
 def _plan(plane: DataPlane, model: str | None, session: Session) -> Plan:
     return plane.catalogue.plan(model or requests.AUTO, session)
+
+
+def _kept(plane: DataPlane, session_id: str, session: Session) -> Kept:
+    plan = _plan(plane, None, session)
+    return Kept(
+        session_id=session_id,
+        selector=session.selector,
+        route=plan.route,
+        model=plan.chain[0],
+        swapped=bool(session.model),
+        home=session.home,
+        generation=session.generation,
+        turns=session.turns,
+    )
 
 
 async def _known(plane: DataPlane, session_id: str) -> Session:

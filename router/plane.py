@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fleet import metrics
 from fleet.model import Router as Limits
 from fleet.recorder import Recorder
 from fleet.state import ModelState
-from router import selector
+from router import levels, requests, selector
 from router.affinity import Shares
 from router.catalogue import Catalogue, Plan
 from router.errors import BadSession, CapacityError, NotWarm, StoreAway
 from router.replica import Replica
 from router.room import Room
 from router.select import NoCandidate
-from router.sessions import Session, SessionTable, next_turn
+from router.sessions import Session, SessionTable, may_return, next_turn
 from router.snapshot import Endpoint, Published, Snapshot
 from router.tally import Tally
+from router.tenant import Tenant
 
 
 class SessionStore(Protocol):
@@ -36,6 +37,9 @@ class SessionStore(Protocol):
 
     def remember(self, session_id: str, session: Session) -> None:
         """Some time soon; never waits."""
+
+    def forget(self, session_id: str) -> None:
+        """The same."""
 
 
 class Ends(Protocol):
@@ -51,6 +55,8 @@ class Feed:
 
     seen_at: float | None = None
     lost_since: float | None = None
+    kept_since: float | None = None
+    """Consul came back without what it knew; endpoints that it does not name are kept for a while."""
 
 
 @dataclass(slots=True)
@@ -72,6 +78,11 @@ class DataPlane:
     """Warm replicas by allocation id."""
     warm_since: Mapping[str, float] = field(default_factory=dict)
     """Since when a model has had warm replicas without a gap, as far as this router has seen; monotonic seconds."""
+    cold_since: Mapping[str, float] = field(default_factory=dict)
+    """Since when a model that should always have replicas has had no warm one; monotonic seconds."""
+    is_leaving: bool = False
+    description: str = ""
+    """Digest of the fleet's description that is in force."""
     active: set[Ends] = field(default_factory=set)
     room: Room = field(init=False)
     sessions: SessionTable = field(init=False)
@@ -109,10 +120,10 @@ class DataPlane:
         self.room.release()
 
     def heard(self) -> None:
-        self.feed = Feed(seen_at=self.clock())
+        self.feed = Feed(self.clock(), None, self.feed.kept_since)
 
     def lost(self) -> None:
-        self.feed = Feed(self.feed.seen_at, self.feed.lost_since or self.clock())
+        self.feed = Feed(self.feed.seen_at, self.feed.lost_since or self.clock(), self.feed.kept_since)
 
     def _sort(self) -> None:
         draining = self.published.draining
@@ -121,6 +132,8 @@ class DataPlane:
         before, self.warm = self.warm, {model: tuple(r for r in warm if r.model == model) for model in {r.model for r in warm}}
         now = self.clock()
         self.warm_since = {model: self.warm_since.get(model, now) for model in self.warm}
+        cold = [model.name for model in self.catalogue.models.values() if model.replicas.min and model.name not in self.warm]
+        self.cold_since = {model: self.cold_since.get(model, now) for model in cold}
         for model in before.keys() | self.warm.keys():
             if before.get(model) != self.warm.get(model):
                 self._shares[model] = Shares(self.warm.get(model, ()))
@@ -151,8 +164,8 @@ class DataPlane:
             self.tally.looked_up("local")
         return session
 
-    async def look_up(self, session_id: str) -> Session | None:
-        """From the store, and failing that from the id itself. None: a caller's own id that nobody knows."""
+    async def look_up(self, session_id: str, owner: Tenant = "") -> Session | None:
+        """From the store, and failing that from the id itself. None: a caller's own id that nobody knows. `owner`: who asks."""
         try:
             session = await self.store.fetch(session_id)
             self.tally.looked_up("redis" if session else "miss")
@@ -162,22 +175,48 @@ class DataPlane:
         if session is None:
             session = self._from_id(session_id)
         if session is not None:
-            self.sessions.put(session_id, session, self.clock())
+            self.sessions.put(session_id, session, self.clock(), owner)
         return session
 
     def _from_id(self, session_id: str) -> Session | None:
         number = selector.selector_of(session_id)
         return Session(number) if number is not None and number in self.catalogue.routes else None
 
-    def start(self, session_id: str, session: Session) -> None:
-        self.sessions.put(session_id, session, self.clock())
+    def start(self, session_id: str, session: Session, owner: Tenant = "") -> None:
+        self.sessions.put(session_id, session, self.clock(), owner)
         self.store.remember(session_id, session)
 
-    def start_new(self, number: int, model: str) -> tuple[str, Session]:
-        """A session with an id of ours."""
-        session_id, session = selector.new_id(number, self.random_bits(124)), Session(number, model)
-        self.start(session_id, session)
-        return session_id, session
+    def new_session(self, number: int, model: str = "") -> Session:
+        """A session as it begins: with the model that the caller asked for (not empty), or as load levels say."""
+        route = self.catalogue.routes.get(number)
+        first = model or (levels.start_on(route.chain, self.published.states) if route else "")
+        if first:
+            self.tally.of(first).session_starts += 1
+        if model or (route and first != route.chain[0]):
+            return Session(number, first, swapped_at=self.wall(), pinned=bool(model))
+        return Session(number)
+
+    def at_turn(self, session: Session, body: bytes) -> Session:
+        """A swapped session as its next turn begins: back at its route's first model, if that has been warm and calm for a while."""
+        route = self.catalogue.routes.get(session.selector)
+        if route is None or levels.is_strained(route.chain[0], self.published.states):
+            return session
+        since, after_s = self.warm_since.get(route.chain[0]), self.limits.return_after_s
+        if may_return(session, warm_since=since, now=self.clock(), wall=self.wall(), after_s=after_s) and requests.opens_turn(body):
+            return replace(session, model="")
+        return session
+
+    def hear(self, session_id: str, session: Session | None) -> None:
+        """What the store has of a session, as another router left it; None: it has ended."""
+        if session is None:
+            self.sessions.forget(session_id)
+        else:
+            self.sessions.adopt(session_id, session)
+
+    def end(self, session_id: str) -> None:
+        """The session winds down: nobody knows it any more."""
+        self.sessions.forget(session_id)
+        self.store.forget(session_id)
 
     def check_id(self, session_id: str, number: int) -> None:
         """Raises: BadSession: the id is one of ours and says another selector."""
@@ -187,7 +226,9 @@ class DataPlane:
     def served(self, session_id: str, session: Session, plan: Plan, replica: Replica) -> None:
         """A turn was answered: the session remembers where, and a swap if there was one."""
         model = session.model if not plan.swaps else "" if replica.model == plan.wanted else replica.model
-        self.start(session_id, next_turn(session, model=model, home=replica.endpoint.alloc_id))
+        after = next_turn(session, model=model, home=replica.endpoint.alloc_id, wall=self.wall)
+        self.sessions.put(session_id, after, self.clock())
+        self.store.remember(session_id, after)
 
     # numbers
 

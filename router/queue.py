@@ -10,11 +10,11 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-T = TypeVar("T", bound=Hashable)
+T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Items are told apart by equality; each stands in it once."""
+    """Items are told apart by hash and equality; each stands in it once."""
 
     __slots__ = ("_lines", "_tenants")
 

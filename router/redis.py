@@ -1,22 +1,26 @@
 """Sessions in Redis, so that another router, or this one after a restart, still knows them.
 
 Law: Redis never makes a request wait for more than 50 ms, and only a request whose session is not in the local cache. Writes are
-queued, the newest one of a session wins, and go out in batches; the queue is bounded and forgets the oldest. Where the address comes
-from is not known here; without one there is simply no store. No retries but the writer's own.
+queued, the newest one of a session wins, and go out in batches; the queue is bounded and forgets the oldest.
+Routers agree by generation: Redis takes no earlier one, nor another of the same; a refused writer hears what is there. Who moves a
+session tells the others. Where the address comes from is not known here; without one there is simply no store. No retries but the
+writer's own.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any, Final, Protocol, cast
 
+import msgspec
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from fleet.names import session_key
+from fleet.names import REDIS_SESSION_MOVES, session_key
 from router.errors import StoreAway
 from router.sessions import Session, from_fields, to_fields
 
@@ -26,17 +30,48 @@ _BATCH = 256
 _MOST_QUEUED = 16384
 _REST_S = 1.0  # after a failure nobody waits for Redis for this long
 
+# One session: write it, or answer with what is there if that holds; without a generation, delete it.
+_WRITE_ONE: Final = """
+local key, moves, message, generation, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+if not generation then
+  if redis.call('DEL', key) == 1 then redis.call('PUBLISH', moves, message) end
+  return {}
+end
+local had = redis.call('HMGET', key, 'generation', 'model', 'home')
+local stored = had[1] and tonumber(had[1])
+if stored and (stored > generation or (stored == generation and (had[2] ~= ARGV[5] or had[3] ~= ARGV[6]))) then
+  return redis.call('HGETALL', key)
+end
+redis.call('HSET', key, unpack(ARGV, 7))
+redis.call('EXPIRE', key, ttl)
+if stored and stored < generation then redis.call('PUBLISH', moves, message) end
+return {}
+"""
+
+
+class Hears(Protocol):
+    def __call__(self, session_id: str, session: Session | None, /) -> None:
+        """What Redis has of a session; None: it has ended."""
+
+
+def _nobody(_session_id: str, _session: Session | None) -> None:
+    pass
+
 
 class RedisSessions:
-    """A `SessionStore`. `write_forever` must run for `remember` to have an effect. `away_since`: monotonic seconds, None: it answers."""
+    """A `SessionStore`. `write_forever` must run for `remember` to have an effect, `listen_forever` to hear of others' moves at once.
+
+    `away_since`: monotonic seconds, None: it answers. `hear` is told what another router has made of a session.
+    """
 
     def __init__(self, url: str, ttl_s: float, clock: Callable[[], float]) -> None:
         self.url = ""
         self.away_since: float | None = None
+        self.hear: Hears = _nobody
         self._ttl_s = round(ttl_s)
         self._clock = clock
         self._rest_until = 0.0
-        self._queue: dict[str, Session] = {}
+        self._queue: dict[str, Session | None] = {}
         self._wake = asyncio.Event()
         self._client: redis.asyncio.Redis | None = None
         self._old: list[redis.asyncio.Redis] = []
@@ -59,8 +94,8 @@ class RedisSessions:
 
     async def fetch(self, session_id: str) -> Session | None:
         """Raises: StoreAway: no answer within 50 ms, or it did not answer a moment ago."""
-        if (queued := self._queue.get(session_id)) is not None:
-            return queued
+        if session_id in self._queue:
+            return self._queue[session_id]
         client = self._client
         if client is None or self._clock() < self._rest_until:
             raise StoreAway("Redis is away; sessions are local.")
@@ -74,6 +109,12 @@ class RedisSessions:
         return from_fields(fields)
 
     def remember(self, session_id: str, session: Session) -> None:
+        self._put(session_id, session)
+
+    def forget(self, session_id: str) -> None:
+        self._put(session_id, None)
+
+    def _put(self, session_id: str, session: Session | None) -> None:
         if self._client is None:
             return
         self._queue.pop(session_id, None)
@@ -100,23 +141,53 @@ class RedisSessions:
         batch = [(i, self._queue[i]) for i, _ in zip(list(self._queue), range(_BATCH), strict=False)]
         try:
             async with asyncio.timeout(_WRITE_S):
-                await self._write(client, batch)
+                replies = await self._write(client, batch)
         except (RedisError, OSError):
             self._failed()
             return False
         self._answered()
-        for session_id, session in batch:
-            if self._queue.get(session_id) is session:
+        for (session_id, session), reply in zip(batch, replies, strict=True):
+            if session_id in self._queue and self._queue[session_id] is session:
                 del self._queue[session_id]
+            if reply:
+                self.hear(session_id, from_fields(dict(zip(reply[::2], reply[1::2], strict=True))))
         return True
 
-    async def _write(self, client: redis.asyncio.Redis, batch: list[tuple[str, Session]]) -> None:
+    async def _write(self, client: redis.asyncio.Redis, batch: list[tuple[str, Session | None]]) -> list[list[bytes]]:
+        """For each session what Redis has, where that holds against ours."""
         pipeline: Any = client.pipeline(transaction=False)
+        write_one = client.register_script(_WRITE_ONE)
         for session_id, session in batch:
-            key = session_key(session_id)
-            pipeline.hset(key, mapping=to_fields(session))
-            pipeline.expire(key, self._ttl_s)
-        await pipeline.execute()
+            await write_one([session_key(session_id)], _arguments(session_id, session, self._ttl_s), client=pipeline)
+        replies: list[list[bytes]] = await pipeline.execute()
+        return replies
+
+    async def listen_forever(self) -> None:
+        """Tells `hear` what other routers publish, until it is cancelled. What is missed meanwhile, the next write hears."""
+        while True:
+            if (client := self._client) is not None:
+                with suppress(RedisError, OSError):
+                    await self._listen(client)
+            await asyncio.sleep(_REST_S)
+
+    async def _listen(self, client: redis.asyncio.Redis) -> None:
+        pubsub = client.pubsub(ignore_subscribe_messages=True)
+        try:
+            await pubsub.subscribe(REDIS_SESSION_MOVES)
+            while client is self._client:
+                message = await pubsub.get_message(timeout=_REST_S)
+                if message is not None:
+                    self._heard(message["data"])
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    def _heard(self, message: bytes) -> None:
+        try:
+            fields = msgspec.json.decode(message, type=dict[str, str])
+            session_id = fields["id"]
+        except (msgspec.MsgspecError, KeyError):
+            return  # another version's
+        self.hear(session_id, from_fields({name.encode(): value.encode() for name, value in fields.items()}))
 
     async def close(self) -> None:
         """Writes what is queued if Redis answers, then closes."""
@@ -139,6 +210,16 @@ class RedisSessions:
     def _answered(self) -> None:
         self.away_since = None
         self._rest_until = 0.0
+
+
+def _arguments(session_id: str, session: Session | None, ttl_s: int) -> list[str | int | bytes]:
+    """Those of the script, in its order."""
+    fields = {} if session is None else {name: str(value) for name, value in to_fields(session).items()}
+    message = msgspec.json.encode({"id": session_id, **fields})
+    if session is None:
+        return [REDIS_SESSION_MOVES, message, ""]
+    flat = [part for field in fields.items() for part in field]
+    return [REDIS_SESSION_MOVES, message, session.generation, ttl_s, session.model, session.home, *flat]
 
 
 def _client(url: str) -> redis.asyncio.Redis:

@@ -19,8 +19,18 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     stream: bool | None = False
 
 
+class _Message(msgspec.Struct):
+    role: str = ""
+    content: msgspec.Raw = msgspec.Raw()
+
+
+class _Conversation(msgspec.Struct):
+    messages: list[_Message] = []
+
+
 _decode = msgspec.json.Decoder(Ask).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_conversation = msgspec.json.Decoder(_Conversation).decode
 _encode = msgspec.json.encode
 
 
@@ -58,3 +68,15 @@ def with_model(body: bytes, model: str) -> bytes:
         raise BadRequest(f"The request body is not valid JSON: {error}. Send a JSON object.") from error
     fields["model"] = msgspec.Raw(_encode(model))
     return _encode(fields)
+
+
+def opens_turn(body: bytes) -> bool:
+    """False: the last message is the result of a tool, so the turn that called it is still open."""
+    try:
+        messages = _decode_conversation(body).messages
+    except (msgspec.MsgspecError, RecursionError):
+        return True  # no chat; the engine will say what is wrong with it
+    if not messages:
+        return True
+    last = messages[-1]
+    return last.role not in ("tool", "function") and b'"tool_result"' not in bytes(last.content)

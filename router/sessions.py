@@ -1,21 +1,25 @@
 """Sessions: the record of one conversation's routing, and the bounded table that holds the recent ones.
 
 Law: the route is fixed when a session starts; what changes is the model it was swapped to and the replica that serves it.
-The table forgets the least recently used first, and what was idle for longer than its life. No I/O, no clock.
+A later generation wins, wherever it comes from; of one generation, what the store had first. The table forgets what was idle for longer
+than its life, and where it is full, the least recently used session of whoever has the most. No I/O, no clock.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+
+from router.owners import Owners
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """`model`: what it was swapped to, empty while the route's first model serves. `home`: allocation id of its replica, or empty.
 
-    `generation` counts changes of model or home, `turns` answered requests.
+    `generation` counts changes of model or home, `turns` answered requests. `swapped_at`: when `model` last changed, seconds since the
+    epoch. `pinned`: the caller asked for `model`, so it does not go back to the route's first one.
     """
 
     selector: int
@@ -23,15 +27,36 @@ class Session:
     home: str = ""
     generation: int = 0
     turns: int = 0
+    swapped_at: float = 0.0
+    pinned: bool = False
 
 
-def next_turn(session: Session, *, model: str, home: str) -> Session:
+def next_turn(session: Session, *, model: str, home: str, wall: Callable[[], float]) -> Session:
     """The session after an answer by `home`, which leaves it swapped to `model` (empty: not swapped)."""
+    if model != session.model:
+        session = replace(session, swapped_at=wall(), pinned=False)
     moved = model != session.model or home != session.home
-    return Session(session.selector, model, home, session.generation + moved, session.turns + 1)
+    return Session(session.selector, model, home, session.generation + moved, session.turns + 1, session.swapped_at, session.pinned)
 
 
-def to_fields(session: Session) -> dict[str, str | int]:
+def may_return(session: Session, *, warm_since: float | None, now: float, wall: float, after_s: float) -> bool:
+    """A swapped session goes back to its route's first model: that has been warm for a while, and the swap is as long ago.
+
+    `warm_since` and `now` are monotonic seconds, `wall` is seconds since the epoch; `warm_since` None: the first model is not warm.
+    """
+    if session.pinned or warm_since is None:
+        return False
+    return now - warm_since >= after_s and wall - session.swapped_at >= after_s
+
+
+def agreed(here: Session, stored: Session) -> Session:
+    """Which of two versions of a session holds: the later generation; within one, what the store had first."""
+    if here.generation != stored.generation:
+        return here if here.generation > stored.generation else stored
+    return here if (here.model, here.home) == (stored.model, stored.home) else stored
+
+
+def to_fields(session: Session) -> dict[str, str | int | float]:
     """The Redis hash of a session."""
     return {
         "selector": session.selector,
@@ -39,6 +64,8 @@ def to_fields(session: Session) -> dict[str, str | int]:
         "home": session.home,
         "generation": session.generation,
         "turns": session.turns,
+        "swapped_at": session.swapped_at,
+        "pinned": int(session.pinned),
     }
 
 
@@ -51,6 +78,8 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Session | None:
             home=fields.get(b"home", b"").decode(),
             generation=int(fields.get(b"generation", 0)),
             turns=int(fields.get(b"turns", 0)),
+            swapped_at=float(fields.get(b"swapped_at", 0.0)),
+            pinned=fields.get(b"pinned") == b"1",
         )
     except (KeyError, ValueError):
         return None
@@ -59,10 +88,11 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Session | None:
 class SessionTable:
     """The local cache. `size` sessions at most, each for `ttl_s` after its last use."""
 
-    __slots__ = ("_entries", "_size", "_ttl_s")
+    __slots__ = ("_entries", "_owners", "_size", "_ttl_s")
 
     def __init__(self, size: int, ttl_s: float) -> None:
-        self._entries: OrderedDict[str, tuple[float, Session]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[float, Session, Hashable]] = OrderedDict()
+        self._owners = Owners()
         self._size = size
         self._ttl_s = ttl_s
 
@@ -74,21 +104,40 @@ class SessionTable:
         if entry is None:
             return None
         if entry[0] < now:
-            del self._entries[session_id]
+            self.forget(session_id)
             return None
         return entry[1]
 
-    def put(self, session_id: str, session: Session, now: float) -> None:
-        """Remembers it as the most recently used."""
-        self._entries[session_id] = (now + self._ttl_s, session)
+    def put(self, session_id: str, session: Session, now: float, owner: Hashable = "") -> None:
+        """Remembers it as the most recently used, unless a later generation of it is known. The owner is whoever put it first."""
+        entry = self._entries.get(session_id)
+        if entry is None:
+            self._owners.add(session_id, owner)
+        else:
+            owner = entry[2]
+            self._owners.use(session_id, owner)
+            if entry[1].generation > session.generation:
+                session = entry[1]
+        self._entries[session_id] = (now + self._ttl_s, session, owner)
         self._entries.move_to_end(session_id)
         if len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+            self.forget(self._owners.last())
+
+    def adopt(self, session_id: str, session: Session) -> None:
+        """Takes over what the store has of a session that is here, unless what is here is later. Not a use."""
+        entry = self._entries.get(session_id)
+        if entry is not None and agreed(entry[1], session) is session:
+            self._entries[session_id] = (entry[0], session, entry[2])
+
+    def forget(self, session_id: str) -> None:
+        entry = self._entries.pop(session_id, None)
+        if entry is not None:
+            self._owners.remove(session_id, entry[2])
 
     def expire(self, now: float) -> None:
         """Forgets what is over. The order of use is the order of expiry, so it stops at the first that lives."""
         while self._entries:
-            session_id, (expires_at, _) = next(iter(self._entries.items()))
+            session_id, (expires_at, _, _) = next(iter(self._entries.items()))
             if expires_at >= now:
                 return
-            del self._entries[session_id]
+            self.forget(session_id)

@@ -16,9 +16,10 @@ UNKNOWN = "-"
 
 
 class ModelCounts:
-    __slots__ = ("arrivals", "ejections", "in_flight", "input_tokens", "output_tokens", "truncations")
+    __slots__ = ("arrivals", "ejections", "in_flight", "input_tokens", "output_tokens", "session_starts", "truncations")
 
     def __init__(self) -> None:
+        self.session_starts = 0
         self.arrivals = self.in_flight = self.input_tokens = self.output_tokens = self.truncations = self.ejections = 0
 
 
@@ -28,6 +29,7 @@ _COUNTS = (
     (metrics.OUTPUT_TOKENS, "output_tokens"),
     (metrics.TRUNCATIONS, "truncations"),
     (metrics.EJECTIONS, "ejections"),
+    (metrics.SESSION_STARTS, "session_starts"),
 )
 
 

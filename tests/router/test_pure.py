@@ -156,10 +156,10 @@ def test_a_session_survives_its_redis_form(session: Session) -> None:
 
 
 def test_a_generation_counts_moves_and_not_turns() -> None:
-    first = next_turn(Session(3), model="", home="a")
+    first = next_turn(Session(3), model="", home="a", wall=lambda: 9.0)
     assert (first.generation, first.turns) == (1, 1)
-    assert next_turn(first, model="", home="a").generation == 1
-    assert next_turn(first, model="small", home="b").generation == 2
+    assert next_turn(first, model="", home="a", wall=lambda: 9.0).generation == 1
+    assert next_turn(first, model="small", home="b", wall=lambda: 9.0).generation == 2
 
 
 def test_the_table_forgets_the_least_recently_used_and_the_idle() -> None:

@@ -112,10 +112,10 @@ class TestWhateverComes:
 
     def test_traffic_that_ends_is_followed_down_to_the_least(self) -> None:
         forecaster = modelled(demand(START))
-        for minute in range(START, START + 240):
+        for minute in range(START, START + 480):
             forecaster.observe(minute, 0)
             forecaster.desired(minute + 1)
-        assert forecaster.desired(START + 240).desired == ASKED.least
+        assert forecaster.desired(START + 480).desired == ASKED.least
 
     def test_days_without_traffic_want_the_least(self) -> None:
         forecaster = told(np.zeros(3 * DAY), ASKED)

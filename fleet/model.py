@@ -134,6 +134,14 @@ class Router:
         Field(alias="keep_alive", gt=0, description="a waiting stream gets its head and a comment after this time, and one each time"),
     ] = 10.0
     drain_s: Annotated[Seconds, Field(alias="drain", description="time for open streams when the router stops")] = 60.0
+    workers: Annotated[int, Field(ge=1, le=64, description="processes of one allocation, behind one listening socket")] = 1
+    access_log: Annotated[
+        Literal["off", "sampled", "all"], Field(description="one JSON line per answered request; never what was said in it")
+    ] = "off"
+    access_log_rate: Annotated[float, Field(gt=0, le=1, description='share of the requests that access_log = "sampled" writes')] = 0.01
+    allow_open: Annotated[
+        bool, Field(description="listen beyond loopback although nobody is asked for a key: a private network is the only lock")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ of all rows, so that a mistake in one row neither hides another one nor causes f
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -42,6 +43,7 @@ class Complaint:
 def complaints(draft: Draft) -> Iterator[Complaint]:
     """Everything wrong between the settings, in the order of the sections."""
     yield from _programs(draft)
+    yield from _open(draft)
     yield from _clocks(draft)
     yield from _duplicates(("model", "name"), draft.model_names)
     yield from _duplicates(("route", "selector"), draft.selectors)
@@ -62,6 +64,21 @@ def _programs(draft: Draft) -> Iterator[Complaint]:
         yield Complaint(("redis", "image"), 'is required with redis.driver = "docker"')
     if draft.redis.driver == "raw_exec" and draft.redis.volume:
         yield Complaint(("redis", "volume"), 'raw_exec cannot mount a volume: use redis.driver = "docker", or leave redis.volume empty')
+
+
+def _open(draft: Draft) -> Iterator[Complaint]:
+    router = draft.router
+    if router.host and not router.allow_open and not is_loopback(router.host):
+        message = f"{router.host} is not loopback and nobody is asked for a key: set router.allow_open = true if only friends can reach it"
+        yield Complaint(("router", "host"), message)
+
+
+def is_loopback(host: str) -> bool:
+    """Only this machine can reach the address; a name is one only if it is localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _clocks(draft: Draft) -> Iterator[Complaint]:

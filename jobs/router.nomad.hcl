@@ -9,21 +9,30 @@ job "warmfleet-router" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "b87b607618d5"
+    "warmfleet.source"  = "2484cf22394e"
   }
 
   group "main" {
     count          = 2
     shutdown_delay = "2s"
 
+    # Two on a node are a router and its successor, while one takes over from the other.
     constraint {
-      operator = "distinct_hosts"
-      value    = "true"
+      operator  = "distinct_property"
+      attribute = "${node.unique.id}"
+      value     = "2"
     }
 
-    # One after the other: the rest carry the traffic meanwhile.
+    spread {
+      attribute = "${node.unique.id}"
+      weight    = 100
+    }
+
+    # Successors start beside the routers they replace and share their listening socket: nobody waits, nothing is reset.
     update {
-      max_parallel     = 1
+      max_parallel     = 2
+      canary           = 2
+      auto_promote     = true
       min_healthy_time = "2s"
       auto_revert      = true
     }
@@ -43,9 +52,7 @@ job "warmfleet-router" {
     }
 
     network {
-      port "http" {
-        static = 8000
-      }
+      port "http" {}
 
     }
 
@@ -57,6 +64,20 @@ job "warmfleet-router" {
       check {
         type     = "http"
         path     = "/health"
+        interval = "2s"
+        timeout  = "5s"
+      }
+    }
+
+    service {
+      name     = "warmfleet-api"
+      provider = "consul"
+      port     = "8000"
+
+      check {
+        type     = "http"
+        path     = "/health"
+        port     = "http"
         interval = "2s"
         timeout  = "5s"
       }
@@ -216,6 +237,7 @@ job "warmfleet-router" {
     }
   ],
   "router": {
+    "allow_open": true,
     "count": 2,
     "cpu": 1000,
     "memory": "512MiB",
@@ -234,6 +256,9 @@ FLEET_JSON
         WARMFLEET_SPEC   = "${NOMAD_TASK_DIR}/fleet.json"
         WARMFLEET_HOST   = "${NOMAD_IP_http}"
         WARMFLEET_PORT   = "${NOMAD_PORT_http}"
+
+        WARMFLEET_PUBLIC_PORT = "8000"
+
         PYTHONUNBUFFERED = "1"
         DD_AGENT_HOST    = "${attr.unique.network.ip-address}"
         DD_SERVICE       = "warmfleet-router"

@@ -1,67 +1,100 @@
-"""`python -m router`: one router process, as Nomad starts it.
+"""`python -m router`: one router, as Nomad starts it: a single process, or with router.workers > 1 their parent.
 
-Environment: WARMFLEET_SPEC (the resolved fleet description), WARMFLEET_HOST, WARMFLEET_PORT, CONSUL_HTTP_TOKEN. The description's own
-router.host and router.port hold where these are not set. SIGTERM: new work is refused, running answers get router.drain to finish.
+Environment: WARMFLEET_SPEC (the resolved fleet description), WARMFLEET_HOST, WARMFLEET_PORT, WARMFLEET_PUBLIC_PORT, CONSUL_HTTP_TOKEN.
+The description's own router.host and router.port hold where host and port are not set. PORT is this allocation's alone, PUBLIC_PORT is
+shared with the routers before and after it on the same node. SIGTERM: new work goes elsewhere, running answers get router.drain.
+`python -m router worker CHANNEL SOCKET...` is how the parent starts a worker; the numbers are file descriptors.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
-import logging
 import os
 import signal
+import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import uvicorn
+import uvloop
 
 from fleet import names, spec
-from fleet.errors import WarmfleetError
-from router.app import Wired, wire
+from fleet.errors import Finding, SpecError, WarmfleetError
+from fleet.rules import is_loopback
+from fleet.spec import Loaded
+from router import lines, listener
+from router.app import wire
+from router.errors import NoSocket
+from router.server import Giving, Server, config
+from router.supervisor import Supervisor
 
-_KEEP_ALIVE_S = 75
+__all__ = ["config", "main"]
+
+_PATIENCE_S = 30.0
 
 
-def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    path = os.environ.get(names.ENV_SPEC)
-    if not path:
-        sys.stderr.write(f"router: {names.ENV_SPEC} is not set; it must name the fleet description.\n")
-        return 2
+def main(arguments: Sequence[str] = ()) -> int:
+    lines.speak_json(sys.stderr)
     try:
-        described = spec.load(Path(path)).spec
+        loaded = _described()
+        if arguments[:1] == ["worker"]:
+            channel, *sockets = (socket.socket(fileno=int(number)) for number in arguments[1:])
+            return _serve(loaded, sockets, parent=channel)
+        host = os.environ.get(names.ENV_HOST) or loaded.spec.router.host or "127.0.0.1"
+        _check_open(loaded, host)
+        own, public = _sockets(loaded, host)
     except WarmfleetError as error:
         sys.stderr.write(f"router: {error}\n")
         return 2
-    wired = wire(described, consul_token=os.environ.get("CONSUL_HTTP_TOKEN") or None)
-    server = uvicorn.Server(config(wired, os.environ.get(names.ENV_HOST, ""), os.environ.get(names.ENV_PORT, "")))
+    giving = functools.partial(listener.give_forever, host, public) if public is not None else None
+    sockets = [own] if public is None else [own, public]
+    return _serve(loaded, sockets, giving) if loaded.spec.router.workers == 1 else _supervise(loaded, sockets, giving)
+
+
+def _described() -> Loaded:
+    """Raises: SpecError"""
+    path = os.environ.get(names.ENV_SPEC)
+    if not path:
+        raise SpecError((Finding(names.ENV_SPEC, "", "is not set; it must name the fleet description"),))
+    return spec.load(Path(path))
+
+
+def _check_open(loaded: Loaded, host: str) -> None:
+    if not is_loopback(host) and not loaded.spec.router.allow_open:
+        message = f"is false, and {host} is not loopback: nobody would be asked for a key. Set it if only friends can reach the router"
+        raise SpecError((Finding(names.ENV_SPEC, "router.allow_open", message),))
+
+
+def _sockets(loaded: Loaded, host: str) -> tuple[socket.socket, socket.socket | None]:
+    """This process's own address, and the node's public one where there is one. Raises: NoSocket"""
+    port, shared = int(os.environ.get(names.ENV_PORT) or loaded.spec.router.port), int(os.environ.get(names.ENV_PUBLIC_PORT) or 0)
+    if shared and shared == port:
+        raise NoSocket(f"{names.ENV_PORT} and {names.ENV_PUBLIC_PORT} are both {port}; the first must be this process's alone")
+    try:
+        own = listener.bind(host, port)
+    except OSError as error:
+        raise NoSocket(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return own, listener.obtain(host, shared, _PATIENCE_S) if shared else None
+
+
+def _supervise(loaded: Loaded, sockets: Sequence[socket.socket], giving: Giving | None) -> int:
+    limits = loaded.spec.router
+    supervisor = Supervisor(sockets, limits.workers, limits.drain_s, giving)
+    return uvloop.run(supervisor.run())
+
+
+def _serve(loaded: Loaded, sockets: list[socket.socket], giving: Giving | None = None, parent: socket.socket | None = None) -> int:
+    wired = wire(loaded.spec, description=loaded.source_hash, consul_token=os.environ.get("CONSUL_HTTP_TOKEN") or None, parent=parent)
+    server = Server(wired, "", "", giving)
     gc.collect()
     gc.freeze()  # what is loaded now stays; the collector need not look at it again
     gc.set_threshold(20_000, 20, 50)
-    # Holds before uvicorn has its own handler, and after it: uvicorn raises the signal again at its end, but a stop asked for is no fault.
+    # Holds before uvicorn has its own handler, and after it: uvicorn raises the signal again at its end, but a stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
-    server.run()
+    server.run(sockets=sockets)
     return 0 if server.started else 1
 
 
-def config(wired: Wired, host: str, port: str) -> uvicorn.Config:
-    """Server settings; empty `host` and `port` leave the description's own."""
-    limits = wired.spec.router
-    return uvicorn.Config(
-        wired.app,
-        host=host or limits.host or "127.0.0.1",
-        port=int(port or limits.port),
-        http=wired.protocol,
-        loop="uvloop",
-        lifespan="on",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(limits.drain_s)),
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,7 @@ An ordinary FastAPI app on the port of the relay paths. It knows the data plane 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 
 from fleet.recorder import prometheus_text
 from router import conversations, errors
-from router.errors import RouterError, UnknownModel
-from router.health import health
+from router.errors import NoAnswer, RouterError, UnknownModel
+from router.ledger import Report, recorder
 from router.plane import DataPlane
 
 _NOT_OURS: dict[int, tuple[str, str]] = {
@@ -26,14 +26,18 @@ _NOT_OURS: dict[int, tuple[str, str]] = {
 }
 
 
-def install(app: FastAPI, plane: DataPlane, fleet: str, redis_away_since: Callable[[], float | None]) -> None:
-    """Adds routes and error answers. `redis_away_since`: monotonic seconds, None while it answers."""
+Everyone = Callable[[], Awaitable[Report]]
+
+
+def install(app: FastAPI, plane: DataPlane, fleet: str, everyone: Everyone) -> None:
+    """Adds routes and error answers. `everyone`: the report of all workers of this router. Raises: NoAnswer"""
     app.include_router(conversations.routes(plane))
     _add_catalogue(app, plane, fleet)
-    _add_state(app, plane, redis_away_since)
+    _add_state(app, everyone)
     app.add_exception_handler(RouterError, _router_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(NoAnswer, _no_answer)
     app.add_exception_handler(Exception, _our_fault)
 
 
@@ -53,16 +57,18 @@ def _add_catalogue(app: FastAPI, plane: DataPlane, fleet: str) -> None:
         return entry(name)
 
 
-def _add_state(app: FastAPI, plane: DataPlane, redis_away_since: Callable[[], float | None]) -> None:
+def _add_state(app: FastAPI, everyone: Everyone) -> None:
     @app.get("/health", tags=["state"])
     async def state() -> Response:
-        """200 once Consul has been seen, 503 before."""
-        seen = health(plane, redis_away_since())
-        return _json(503 if seen.status == "starting" else 200, msgspec.json.encode(seen))
+        """200 once Consul has been seen, whatever is degraded; 503 before, and once the router is being stopped."""
+        seen = (await everyone()).health
+        return _json(200 if seen.ready else 503, msgspec.json.encode(seen))
 
     @app.get("/metrics", tags=["state"])
     async def metrics() -> Response:
-        return Response(prometheus_text(plane.recorder), media_type="text/plain; version=0.0.4; charset=utf-8")
+        """Of all workers of this router together, whichever of them is asked."""
+        text = prometheus_text(recorder(((await everyone()).numbers,)))
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _router_error(_request: Request, error: Exception) -> Response:
@@ -83,6 +89,11 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     code, message = _NOT_OURS.get(error.status_code, ("http_error", str(error.detail)))
     return _json(error.status_code, errors.body(message, "invalid_request_error", code), dict(error.headers or {}))
+
+
+async def _no_answer(_request: Request, error: Exception) -> Response:
+    """No sum is better than one that falls: a scraper would take it for a restart."""
+    return _json(503, errors.body(f"The router's workers cannot be added up now: {error}; try again.", "server_error", "workers_away"))
 
 
 async def _our_fault(_request: Request, _error: Exception) -> Response:

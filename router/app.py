@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -25,7 +26,10 @@ from fleet.names import Names
 from fleet.recorder import Recorder
 from router import api, watch
 from router.catalogue import Catalogue
+from router.channel import Line, WorkersEnd
 from router.clocks import SWEEP_S
+from router.health import health
+from router.ledger import Report, numbers
 from router.limit import BodyLimit
 from router.plane import DataPlane
 from router.protocol import RouterProtocol, bound
@@ -51,14 +55,18 @@ class Wired:
     app: FastAPI
 
 
-def wire(spec: Spec, *, consul_token: str | None = None) -> Wired:
+def wire(spec: Spec, *, description: str = "", consul_token: str | None = None, parent: socket.socket | None = None) -> Wired:
+    """`description`: the digest of the spec. `parent`: the line to the process that adds up several workers; None: there is one."""
     plane, store = _plane(spec)
+    plane.description = description
     protocol = bound(plane)
+    reports = Reports(plane, store)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         consul = Consul(spec.fleet.consul, consul_token)
-        tasks = [_start(part) for part in _parts(spec, consul, plane, store, protocol)]
+        end = reports.end = WorkersEnd(await Line.over(parent), reports.own) if parent is not None else None
+        tasks = [_start(part) for part in _parts(spec, consul, plane, store, protocol, end=end)]
         try:
             yield
         finally:
@@ -66,13 +74,31 @@ def wire(spec: Spec, *, consul_token: str | None = None) -> Wired:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if end is not None:
+                await end.leave()
             await store.close()
             await consul.close()
 
     app = FastAPI(title="Warmfleet router", lifespan=lifespan)
     app.add_middleware(BodyLimit, limit_bytes=spec.router.max_body_bytes)
-    api.install(app, plane, spec.fleet.name, lambda: store.away_since)
+    api.install(app, plane, spec.fleet.name, reports.everyone)
     return Wired(spec, plane, store, protocol, app)
+
+
+@dataclass(slots=True)
+class Reports:
+    """How this worker stands, and how all of this router do. `end`: the line to their parent; None: it is alone."""
+
+    plane: DataPlane
+    store: RedisSessions
+    end: WorkersEnd | None = None
+
+    def own(self) -> Report:
+        return Report(numbers(self.plane.recorder), health(self.plane, self.store.away_since))
+
+    async def everyone(self) -> Report:
+        """Raises: NoAnswer"""
+        return self.own() if self.end is None else await self.end.all()
 
 
 def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
@@ -83,7 +109,7 @@ def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
 
 
 def _parts(
-    spec: Spec, consul: Consul, plane: DataPlane, store: RedisSessions, protocol: type[RouterProtocol]
+    spec: Spec, consul: Consul, plane: DataPlane, store: RedisSessions, protocol: type[RouterProtocol], *, end: WorkersEnd | None
 ) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the requests."""
     names = Names(spec.fleet.name)
@@ -95,7 +121,9 @@ def _parts(
     ]
     if not spec.fleet.redis:
         parts.append(watch.follow_redis(consul, names, store.use))
-    if (client := statsd.from_environment()) is not None:
+    if end is not None:
+        parts.append(end.answer_forever())
+    elif (client := statsd.from_environment()) is not None:
         parts.append(_flush_forever(statsd.Flusher(client, plane.recorder)))
     return parts
 

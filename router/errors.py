@@ -17,6 +17,8 @@
     │   └── Busy                every replica that was tried is at its limit
     ├── Stopping                ours: this router is being stopped
     └── StoreAway               the session store's; no caller ever sees it
+    NoSocket                    the machine's: another program has the public port; the router does not start
+    NoAnswer                    ours: the process beside this one does not answer
 
 Every answer has OpenAI's shape, so that callers' SDKs raise their own exceptions. No I/O.
 """
@@ -27,6 +29,8 @@ import math
 from typing import NamedTuple
 
 import msgspec
+
+from fleet.errors import WarmfleetError
 
 _RETRY_S = 5
 _LONGEST_RETRY_S = 120  # openai-python gives up at once on a longer retry-after
@@ -105,6 +109,14 @@ class Busy(CapacityError):
 
 
 class Stopping(RouterError):
+    pass
+
+
+class NoSocket(WarmfleetError):
+    pass
+
+
+class NoAnswer(WarmfleetError):
     pass
 
 

@@ -49,6 +49,10 @@ class Exchange:
     def begun(self) -> bool:
         return self._relay is not None
 
+    @property
+    def has_begun_to_answer(self) -> bool:
+        return self._relay is not None and self._relay.begun is not None
+
     def add(self, body: bytes) -> None:
         self._parts.append(body)
         self.size += len(body)

@@ -24,6 +24,7 @@ RELAY_PATHS: Final = frozenset((b"/v1/chat/completions", b"/v1/completions", b"/
 _MOST_PIPELINED: Final = 16
 _MOST_QUEUED_BYTES: Final = 1024**2
 _LINGER_S: Final = 2.0
+_LAST_CHANCE_S: Final = 5.0
 
 
 class RouterProtocol(HttpToolsProtocol):
@@ -31,6 +32,7 @@ class RouterProtocol(HttpToolsProtocol):
 
     plane: DataPlane
     lines_open: set[RouterProtocol]
+    leaving_at: float | None = None  # once the router is being stopped: every answer is then the last one of its connection
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
@@ -123,7 +125,7 @@ class RouterProtocol(HttpToolsProtocol):
     def _accept(self) -> None:
         parser = self.parser
         head = headers.read_request(self.headers)
-        keep_alive = parser.should_keep_alive()
+        keep_alive = parser.should_keep_alive() and self.leaving_at is None
         old = (not keep_alive or head.has_connection) and parser.get_http_version() == "1.0"
         exchange = self._exchange = Exchange(self, self.url, head, keep_alive=keep_alive and not old, chunks=not old)
         if parser.should_upgrade():
@@ -203,6 +205,8 @@ class RouterProtocol(HttpToolsProtocol):
         for name, value in fields:
             super().on_header(name, value)
         super().on_headers_complete()
+        if self.leaving_at is not None and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _upgrade(self) -> None:
         if self._exchange is not None:
@@ -243,8 +247,14 @@ class RouterProtocol(HttpToolsProtocol):
             limit_s = clocks.HEAD_S if self._exchange is None else clocks.BODY_S
             if now - self._reading_since > limit_s:
                 self._refuse(TooSlow(f"The request did not arrive within {limit_s:.0f} s; send it faster."))
-        elif self._idle_since is not None and now - self._idle_since > self.timeout_keep_alive and not self._answering():
+        elif self._idle_since is not None and now > self._idle_until(self._idle_since) and not self._answering():
             self.transport.close()
+
+    def _idle_until(self, since: float) -> float:
+        """A connection at rest is not closed at once when the router stops: its next request may be on the way, and would be lost."""
+        if self.leaving_at is None:
+            return since + self.timeout_keep_alive
+        return max(since, self.leaving_at) + min(_LAST_CHANCE_S, self.plane.limits.drain_s / 2)
 
     def _answering(self) -> bool:
         """A whole request is at work, so that the connection must stay."""
@@ -253,11 +263,21 @@ class RouterProtocol(HttpToolsProtocol):
             return False
         return bool(cycle.complete if isinstance(cycle, Exchange) else not cycle.more_body)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.leaving_at is not None:
+            self._idle_since = self.plane.clock()
+
     def shutdown(self) -> None:
-        if self._running is not None:
-            self._running.keep_alive = False
-        else:
-            super().shutdown()
+        """The router is being stopped: the newest answer says that it is the last one, unless its head has gone out already."""
+        if self.leaving_at is None:
+            type(self).leaving_at = self.plane.clock()
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._unset_keepalive_if_required()
+            self._idle_since = self.plane.clock()
+        elif not (cycle.has_begun_to_answer if isinstance(cycle, Exchange) else cycle.response_started):
+            cycle.keep_alive = False
 
 
 def bound(plane: DataPlane) -> type[RouterProtocol]:

@@ -136,7 +136,7 @@ def test_router_and_autoscaler_bind_where_nomad_says(nomad: Nomad) -> None:
         assert environment["WARMFLEET_SPEC"] == "${NOMAD_TASK_DIR}/fleet.json"
         assert (environment["WARMFLEET_HOST"], environment["WARMFLEET_PORT"]) == ("${NOMAD_IP_http}", "${NOMAD_PORT_http}")
         assert group(job)["Services"][0]["Name"] == f"warmfleet-{part}"
-    assert task(parsed(nomad, local("router.host=0.0.0.0"), "router"))["Env"]["WARMFLEET_HOST"] == "0.0.0.0"
+    assert task(parsed(nomad, local("router.host=0.0.0.0", "router.allow_open=true"), "router"))["Env"]["WARMFLEET_HOST"] == "0.0.0.0"
 
 
 @pytest.mark.parametrize(("port", "static"), [(8000, 8000), (0, None)])

@@ -1,0 +1,142 @@
+"""The line between a worker and the process that started it: reports on the way up, the sum of all on the way down.
+
+    parent ── Give(n) ──────► worker        how do you stand?
+    parent ◄─ Given(n, ...) ─ worker
+    parent ◄─ Want(n) ─────── worker        somebody asked me for the numbers of all
+    parent ── Sum(n, ...) ──► worker
+
+Frames of MessagePack behind their length, over a socket pair that the worker inherits. A line that ends means that the other one has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import msgspec
+
+from router.errors import NoAnswer
+from router.ledger import Report
+
+_LONGEST_BYTES: Final = 64 * 1024**2
+_PATIENCE_S: Final = 2.0
+_LENGTH_BYTES: Final = 4
+
+
+class Give(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    number: int
+
+
+class Given(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    number: int
+    report: Report
+
+
+class Want(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    number: int
+
+
+class Sum(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    number: int
+    report: Report
+
+
+Message = Give | Given | Want | Sum
+T = TypeVar("T")
+
+
+class Line:
+    """One end. `read` and `send` raise ConnectionError or asyncio.IncompleteReadError once the other end is gone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decode = msgspec.msgpack.Decoder(Message)
+
+    @classmethod
+    async def over(cls, sock: socket.socket) -> Line:
+        return cls(*await asyncio.open_unix_connection(sock=sock))
+
+    async def read(self) -> Message:
+        length = int.from_bytes(await self._reader.readexactly(_LENGTH_BYTES))
+        if length > _LONGEST_BYTES:
+            raise ConnectionError(f"a frame of {length} bytes is none of ours")
+        return self._decode.decode(await self._reader.readexactly(length))
+
+    def send(self, message: Message) -> None:
+        data = msgspec.msgpack.encode(message)
+        try:
+            self._writer.write(len(data).to_bytes(_LENGTH_BYTES) + data)
+        except RuntimeError as error:  # uvloop: the transport is closed
+            raise ConnectionResetError("the other end is gone") from error
+
+    async def close(self) -> None:
+        """Lets out what was sent."""
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
+
+class Awaited:
+    """Questions that wait for the other end's answer, by number."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._futures: dict[int, asyncio.Future[Report]] = {}
+
+    async def ask(self, send: Callable[[int], None]) -> Report:
+        """Raises: NoAnswer: not in time, or the line is gone."""
+        number, future = next(self._numbers), asyncio.get_running_loop().create_future()
+        self._futures[number] = future
+        try:
+            send(number)
+            async with asyncio.timeout(_PATIENCE_S):
+                return await future
+        except (OSError, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and not future.cancelled():
+                raise
+            raise NoAnswer("the other process does not answer") from error
+        finally:
+            self._futures.pop(number, None)
+
+    def answered(self, number: int, report: Report) -> None:
+        future = self._futures.get(number)
+        if future is not None and not future.done():
+            future.set_result(report)
+
+    def give_up(self) -> None:
+        """The line is gone: nobody will answer."""
+        for future in self._futures.values():
+            future.cancel()
+
+
+class WorkersEnd:
+    """A worker's end: it answers for itself, and asks for all."""
+
+    def __init__(self, line: Line, report: Callable[[], Report]) -> None:
+        self._line = line
+        self._report = report
+        self._sums = Awaited()
+
+    async def answer_forever(self) -> None:
+        """Until the parent is gone. Raises: ConnectionError, asyncio.IncompleteReadError"""
+        while True:
+            message = await self._line.read()
+            if isinstance(message, Give):
+                self._line.send(Given(message.number, self._report()))
+            elif isinstance(message, Sum):
+                self._sums.answered(message.number, message.report)
+
+    async def leave(self) -> None:
+        """Last words, so that nothing that was counted is lost."""
+        with suppress(OSError):
+            self._line.send(Given(0, self._report()))
+        await self._line.close()
+
+    async def all(self) -> Report:
+        """The sum over all workers, asked for now. Raises: NoAnswer"""
+        return await self._sums.ask(lambda number: self._line.send(Want(number)))

@@ -22,6 +22,9 @@ _COMMANDS = {
     "render": "fleet.commands:render",
     "validate": "fleet.commands:validate",
     "docs": "fleet.commands:docs",
+    "explain": "fleet.live:explain",
+    "pause": "fleet.live:pause",
+    "resume": "fleet.live:resume",
 }
 
 

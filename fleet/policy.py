@@ -69,7 +69,7 @@ class Policy:
     sessions_per_min: Annotated[float, Field(ge=0, description="arrivals: new sessions a minute that one replica carries")] = 0.0
     price: Annotated[
         float, Field(gt=0, lt=1, description="forecast: a replica is wanted while the part of it that will be needed is above this")
-    ] = 0.012
+    ] = 0.009
     hold_s: Annotated[Seconds, Field(alias="hold", description="forecast: how long a request may wait for its turn")] = 30.0
 
 

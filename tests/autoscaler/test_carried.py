@@ -55,6 +55,13 @@ def test_a_full_replica_carries_what_it_runs_and_answers(sign: dict[str, float])
     assert after.one == {CONCURRENCY: pytest.approx(14, rel=0.01), REQUESTS_PER_MIN: pytest.approx(40, rel=0.01)}
 
 
+def test_no_lesson_goes_below_half_or_above_twice_the_prior() -> None:
+    low = taught(saw(run=1, answers=1, queued=9), hours=3)
+    assert low.one == {CONCURRENCY: 10.0, REQUESTS_PER_MIN: 30.0}
+    high = taught(saw(run=500, answers=5000, **{TTFT_S: 1.0}), hours=3)
+    assert high.one == {CONCURRENCY: 40.0, REQUESTS_PER_MIN: 120.0}
+
+
 def test_a_full_replica_never_teaches_that_it_carries_more() -> None:
     """It runs more than its SLO allows: that is why requests wait."""
     assert taught(saw(run=50, answers=200, queued=9), hours=2).one == PRIOR.one

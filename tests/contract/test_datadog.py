@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,23 @@ import pytest
 from autoscaler.datadog.answer import series_of
 from autoscaler.datadog.client import Access, Client, access
 from autoscaler.datadog.errors import DatadogError, Limited, MalformedAnswer, NoAnswer, NotAllowed
+from autoscaler.datadog.queries import queries_for
 from autoscaler.datadog.reader import Reader
 from autoscaler.scrape import open_session
-from autoscaler.signals import CONCURRENCY, HELD, KV_USE, LOG_LINES_PER_MIN, REQUESTS_PER_MIN, Known, Partial, Unknown
+from autoscaler.signals import (
+    CONCURRENCY,
+    GPU_USE,
+    HELD,
+    KV_USE,
+    LOG_BYTES_PER_MIN,
+    LOG_LINES_PER_MIN,
+    QUEUE_TIME_S,
+    REQUESTS_PER_MIN,
+    Known,
+    Partial,
+    Signal,
+    Unknown,
+)
 from fleet.errors import WarmfleetError
 from fleet.metrics import DATADOG_AGE, DATADOG_QUERIES, DATADOG_REMAINING
 from fleet.model import Autoscaler, Capacity, Datadog, Model, Spec
@@ -165,6 +180,61 @@ async def test_the_signals_of_a_model() -> None:
     assert seen[HELD] == Known(0.0, 65.0)
     assert seen[KV_USE] == Known(pytest.approx(0.6), 65.0)  # type: ignore[arg-type]
     assert seen[LOG_LINES_PER_MIN] == Known(400.0, 65.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "name", "signal"),
+    [
+        ({"kv_use": buckets(0.5, 0.7)}, KV_USE, Known(0.6, 45.0)),
+        ({"kv_use_old": buckets(0.2, 0.4)}, KV_USE, Known(0.3, 45.0)),
+        ({"kv_use": buckets(0.5, 0.7), "kv_use_old": buckets(0.2, 0.4)}, KV_USE, Known(0.6, 45.0)),
+        ({}, KV_USE, Unknown("Datadog has no data of kv_use for it")),
+        ({"kv_use": buckets(0.5, 7.0)}, KV_USE, Unknown("vllm.kv_cache_usage_perc in Datadog has the impossible value 7")),
+        ({"queue_sum": buckets(30.0, 30.0), "queue_count": buckets(10.0, 20.0)}, QUEUE_TIME_S, Known(2.0, 45.0)),
+        ({"queue_sum": buckets(0.0, 0.0), "queue_count": buckets(0.0, 0.0)}, QUEUE_TIME_S, Unknown("no request began in the window")),
+        ({"queue_sum": buckets(3.0, 3.0)}, QUEUE_TIME_S, Unknown("Datadog has no data of queue_count for it")),
+        ({"logs_ingested": buckets(100.0, 200.0)}, LOG_BYTES_PER_MIN, Known(300.0, 45.0)),
+        ({}, LOG_BYTES_PER_MIN, Unknown("Datadog has no data of logs_ingested for it")),
+    ],
+)
+async def test_the_signals_of_the_engines(rows: Mapping[str, Mapping[int, float]], name: str, signal: Signal) -> None:
+    async with asking(series(*((query, SERVICE, values) for query, values in rows.items()))) as (client, _):
+        reader = Reader(fleet(), client, Recorder(), Clock(), lambda: 0.0)
+        await reader.ask_once()
+    seen = reader.signals("small-model", NOW)[name]
+    assert seen == (signal if isinstance(signal, Unknown) else replace(signal, value=pytest.approx(signal.value)))
+
+
+async def test_the_routers_own_count_of_log_bytes_goes_before_datadogs_estimate() -> None:
+    rows = (
+        ("in_flight", MODEL, buckets(*[1.0] * 12)),
+        ("log_bytes", MODEL, buckets(40.0)),
+        ("logs_ingested", SERVICE, buckets(9e4, 9e4)),
+    )
+    async with asking(series(*rows)) as (client, _):
+        reader = Reader(fleet(), client, Recorder(), Clock(), lambda: 0.0)
+        await reader.ask_once()
+    assert reader.signals("small-model", NOW)[LOG_BYTES_PER_MIN] == Known(40.0, 45.0)
+
+
+async def test_short_requests_between_two_reports_are_found_by_littles_law() -> None:
+    """One a second of two seconds each, though the level was zero at every report."""
+    rows = {"in_flight": 0.0, "arrivals": 30.0, "latency_sum": 60.0, "latency_count": 30.0}
+    async with asking(series(*((name, MODEL, buckets(*[value] * 12)) for name, value in rows.items()))) as (client, _):
+        reader = Reader(fleet(), client, Recorder(), Clock(), lambda: 0.0)
+        await reader.ask_once()
+    assert reader.signals("small-model", NOW)[CONCURRENCY] == Known(2.0, 45.0)
+
+
+async def test_gpus_are_asked_about_only_where_a_tag_names_the_model() -> None:
+    rows = (("gpu_use", ("llm:small-model",), buckets(80.0, 100.0)),)
+    async with asking(series(*rows)) as (client, server):
+        reader = Reader(fleet(gpu_tag="llm"), client, Recorder(), Clock(), lambda: 0.0)
+        await reader.ask_once()
+    texts = [query.get("query") for query in server.asked[0]["data"]["attributes"]["queries"]]
+    assert "avg:dcgm.gpu_utilization{env:production} by {llm}.fill(null).rollup(avg, 30)" in texts
+    assert reader.signals("small-model", NOW)[GPU_USE] == Known(pytest.approx(0.9), 45.0)  # type: ignore[arg-type]
+    assert not any(query.name == "gpu_use" for query in queries_for(fleet()))
 
 
 async def test_a_429_waits_as_long_as_datadog_says_and_costs_no_knowledge() -> None:

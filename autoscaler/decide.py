@@ -182,7 +182,8 @@ def _voted(case: Case, autoscaler: Autoscaler) -> _Want:
         return _Want(case.model.replicas.min, "no policy, the minimum is kept")
     chosen = safest(ballots)
     wakes = chosen.at_once and chosen.wanted > case.snapshot.capacity.desired
-    return _Want(chosen.wanted, chosen.why, may_go_down=chosen.may_go_down, must=wakes, votes=ballots)
+    sure = all(vote.may_go_down for vote in ballots)
+    return _Want(chosen.wanted, chosen.why, may_go_down=sure, must=wakes, votes=ballots)
 
 
 def _bounded(want: _Want, snapshot: Snapshot, model: Model) -> _Want:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import StringIO
 
 import pytest
 
-from autoscaler.board import Status
+from autoscaler.board import Status, inputs
 from autoscaler.decide import Snapshot
 from autoscaler.forecast.question import Forecast
 from autoscaler.history import Failed, Scrape
@@ -19,12 +19,13 @@ from autoscaler.journal import Journal
 from autoscaler.lease import Standing
 from autoscaler.loop import Loop, Ports
 from autoscaler.scrape import Target
-from autoscaler.signals import Unknown
+from autoscaler.signals import LOG_BYTES_PER_MIN, Known, Signal, Unknown
 from autoscaler.text import ENGINE_LOAD, FLYING
 from fleet.consul import Instance, Seen
 from fleet.errors import Blocked, Conflict, ControlPlaneError, Refused, Unreachable
 from fleet.model import Model, Spec
 from fleet.nomad import Allocation
+from fleet.policy import LogVolume, Policy
 from fleet.recorder import Recorder, prometheus_text
 from fleet.state import ModelState, Pause
 from tests.autoscaler.build import NOW, allocation, instance, settings
@@ -63,6 +64,16 @@ class Memories:
 
     async def write(self, part: str, value: bytes) -> None:
         self.parts[part] = value
+
+
+@dataclass
+class Source:
+    """Signals of all models, beside those of the scrapes."""
+
+    told: Mapping[str, Signal] = field(default_factory=dict)
+
+    def signals(self, model: str, now: float, /) -> Mapping[str, Signal]:
+        return self.told
 
 
 @dataclass
@@ -105,6 +116,7 @@ class World:
     pauses: Pauses = field(default_factory=Pauses)
     memories: Memories = field(default_factory=Memories)
     prophet: Prophet = field(default_factory=Prophet)
+    source: Source = field(default_factory=Source)
 
     def placed(self) -> tuple[Allocation, ...]:
         return tuple(allocation(i) for i in range(self.count + self.lingering))
@@ -171,6 +183,7 @@ def loop_in(world: World, fleet: Spec | None = None, say: Callable[[Status], Non
         forecasts=world.prophet,
         clock=lambda: world.now,
         say=say or world.said.append,
+        sources=(world.source,),
     )
     return Loop(fleet or spec(), ports, Recorder())
 
@@ -361,3 +374,99 @@ async def test_a_stop_ends_the_loop_after_the_pass() -> None:
     async with asyncio.timeout(10):
         await loop_in(world, say=say).run(stop)
     assert len(world.said) == 1
+
+
+# Who leads, who pauses, and what rules remember.
+
+
+async def test_who_stands_by_watches_and_changes_nothing() -> None:
+    world = World(flying=9, lease=LeaseInHand(Standing(0, "stands by: one leads")))
+    loop = loop_in(world)
+    status = await passes(loop, world, 3)
+    assert (world.orders, world.published, loop.board.leads) == ([], [], False)
+    assert "1 -> 7" in status.sentence
+    assert status.sentence.endswith("stands by: one leads")
+
+
+async def test_who_comes_to_lead_goes_on_from_what_the_last_leader_left() -> None:
+    world = World(lease=LeaseInHand(Standing(0, "stands by: one leads")))
+    loop = loop_in(world)
+    await passes(loop, world, 6)
+    world.stored["small-model"] = left(cold_starts_s=(33.0,))
+    world.lease.now = Standing(1, "")
+    await passes(loop, world, 1)
+    assert world.published[-1].cold_start_p50_s == 33.0
+
+
+async def test_a_leader_that_consul_no_longer_knows_orders_nothing() -> None:
+    world = World(flying=2.8, lease=LeaseInHand(agrees=False))
+    status = await passes(loop_in(world), world, 2)
+    assert world.orders == []
+    assert status.sentence.endswith("not done: another autoscaler leads now")
+
+
+async def test_a_pause_stops_orders_and_nothing_else() -> None:
+    world = World(flying=2.8, pauses=Pauses(Pause(by="ann", reason="moving GPUs", since=NOW)))
+    loop = loop_in(world)
+    status = await passes(loop, world, 2)
+    assert world.orders == []
+    assert status.sentence.endswith("; paused by ann: moving GPUs; `warmfleet resume` ends it")
+    assert world.published[-1].ready == 1
+    assert "warmfleet_autoscaler_paused 1" in prometheus_text(loop.recorder)
+    world.pauses.pause = None
+    await passes(loop, world, 1)
+    assert [order.count for order in world.orders] == [2]
+
+
+async def test_a_pause_ends_a_drain() -> None:
+    world = World(count=2)
+    loop = loop_in(world)
+    await passes(loop, world, 6)
+    assert world.published[-1].draining == ("alloc-1",)
+    world.pauses.pause = Pause(by="ann", reason="moving GPUs", since=NOW)
+    await passes(loop, world, 1)
+    assert world.published[-1].draining == ()
+
+
+async def test_a_forecast_is_asked_for_where_a_rule_wants_one_and_shown() -> None:
+    world = World(prophet=Prophet(Forecast(3, 2, 5, 0, "load 2.0 replicas")))
+    loop = loop_in(world, spec(policy=(Policy(kind="forecast"),)))
+    status = await passes(loop, world, 1)
+    assert [order.count for order in world.orders] == [3]
+    assert "forecast 2 to 5 in 10 min: load 2.0 replicas" in status.sentence
+    assert inputs(status)["forecast"] == {"desired": 3, "low": 2, "high": 5, "age_min": 0, "reason": "load 2.0 replicas"}
+
+
+async def test_the_log_rule_asks_for_both_models_and_a_successor_remembers() -> None:
+    log = LogVolume(large="large-model", small="small-model")
+    fleet, world = spec("large-model", "small-model", log_volume=(log,)), World(source=Source({LOG_BYTES_PER_MIN: Known(2e6, 1.0)}))
+    loop = loop_in(world, fleet)
+    await passes(loop, world, 1)
+    assert "large-model 1 -> 2: the log grew faster than 1 MB a minute, next step at 1 MB" in world.said[0].sentence
+    await passes(loop, world, 1)
+    assert "small-model: 1" in [f"{s.model}: {v.wanted}" for s in world.said[-2:] for v in s.votes if "the log grew" in v.why]
+    world.source.told = {}
+    successor = loop_in(world, fleet)
+    await passes(successor, world, 1)
+    assert [vote.wanted for vote in successor.board.statuses["large-model"].votes if "the log grew" in vote.why] == [2]
+
+
+async def test_who_stands_by_writes_no_memory() -> None:
+    log = LogVolume(large="large-model", small="small-model")
+    lease = LeaseInHand(Standing(0, "stands by: one leads"))
+    world = World(source=Source({LOG_BYTES_PER_MIN: Known(2e6, 1.0)}), lease=lease)
+    await passes(loop_in(world, spec("large-model", "small-model", log_volume=(log,))), world, 3)
+    assert world.memories.parts == {}
+
+
+async def test_gpus_of_a_model_that_is_held_are_not_given_to_another() -> None:
+    world = World(flying=7.0, nomad_errors={"warmfleet-large-model": Unreachable("Nomad at x does not answer")})
+    rules = spec("large-model", "small-model", gpu_budget=12)
+    models = tuple(replace(model, engine="vllm") for model in rules.models)
+    await passes(loop_in(world, replace(rules, models=models)), world, 1)
+    assert [order.count for order in world.orders] == [2]  # the held one may have all its ten
+
+
+def left(**change: object) -> ModelState:
+    state = ModelState(model="small-model", desired=1, placed=1, ready=1, cold_start_p50_s=1.0, cold_start_p90_s=1.0, updated_at=NOW)
+    return replace(state, **change)  # type: ignore[arg-type]

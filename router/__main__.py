@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     try:
         loaded = _described()
         if arguments[:1] == ["worker"]:
-            channel, *sockets = (socket.socket(fileno=int(number)) for number in arguments[1:])
-            return _serve(loaded, sockets, parent=channel)
+            channel, own, *shared = (socket.socket(fileno=int(number)) for number in arguments[1:])
+            return _serve(loaded, own, shared[0] if shared else None, parent=channel)
         host = os.environ.get(names.ENV_HOST) or loaded.spec.router.host or "127.0.0.1"
         _check_open(loaded, host)
         own, public = _sockets(loaded, host)
@@ -48,8 +48,9 @@ def main(arguments: Sequence[str] = ()) -> int:
         sys.stderr.write(f"router: {error}\n")
         return 2
     giving = functools.partial(listener.give_forever, host, public) if public is not None else None
-    sockets = [own] if public is None else [own, public]
-    return _serve(loaded, sockets, giving) if loaded.spec.router.workers == 1 else _supervise(loaded, sockets, giving)
+    if loaded.spec.router.workers == 1:
+        return _serve(loaded, own, public, giving=giving)
+    return _supervise(loaded, [own] if public is None else [own, public], giving)
 
 
 def _described() -> Loaded:
@@ -84,15 +85,22 @@ def _supervise(loaded: Loaded, sockets: Sequence[socket.socket], giving: Giving 
     return uvloop.run(supervisor.run())
 
 
-def _serve(loaded: Loaded, sockets: list[socket.socket], giving: Giving | None = None, parent: socket.socket | None = None) -> int:
+def _serve(
+    loaded: Loaded,
+    own: socket.socket,
+    public: socket.socket | None,
+    *,
+    giving: Giving | None = None,
+    parent: socket.socket | None = None,
+) -> int:
     wired = wire(loaded.spec, description=loaded.source_hash, consul_token=os.environ.get("CONSUL_HTTP_TOKEN") or None, parent=parent)
-    server = Server(wired, "", "", giving)
+    server = Server(wired, "", "", public, giving)
     gc.collect()
     gc.freeze()  # what is loaded now stays; the collector need not look at it again
     gc.set_threshold(20_000, 20, 50)
     # Holds before uvicorn has its own handler, and after it: uvicorn raises the signal again at its end, but a stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
-    server.run(sockets=sockets)
+    server.run(sockets=[own])
     return 0 if server.started else 1
 
 

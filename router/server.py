@@ -18,6 +18,8 @@ import uvicorn
 from router.app import Wired
 
 _KEEP_ALIVE_S = 75
+_PATIENCE_S = 10.0
+_LOOK_S = 0.02
 
 Giving = Callable[[], Coroutine[Any, Any, None]]
 
@@ -42,23 +44,43 @@ def config(wired: Wired, host: str, port: str) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """`giving` gives the public socket to a successor, as long as this router wants to be one's predecessor."""
+    """Listens on its own socket at once, and on the public one when it has seen Consul: the predecessor knows more until then.
 
-    def __init__(self, wired: Wired, host: str, port: str, giving: Giving | None = None) -> None:
+    `giving` gives the public socket to a successor, as long as this router wants to be one's predecessor.
+    """
+
+    def __init__(self, wired: Wired, host: str, port: str, public: socket.socket | None = None, giving: Giving | None = None) -> None:
         super().__init__(config(wired, host, port))
         self._wired = wired
+        self._public = public
         self._giving = giving
-        self._given: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._public is not None:
+            self._beside.append(asyncio.create_task(self._open(self._public)))
         if self._giving is not None:
-            self._given = asyncio.create_task(self._giving())
+            self._beside.append(asyncio.create_task(self._giving()))
+
+    async def _open(self, public: socket.socket) -> None:
+        """Callers who come meanwhile wait in the socket's queue, or are served by the predecessor."""
+        plane = self._wired.plane
+        patience_until = plane.clock() + _PATIENCE_S
+        while plane.feed.seen_at is None and plane.clock() < patience_until:  # noqa: ASYNC110 - once in a life
+            await asyncio.sleep(_LOOK_S)
+        self.servers.append(await asyncio.get_running_loop().create_server(self._line, sock=public))
+
+    def _line(self) -> asyncio.Protocol:
+        """As uvicorn makes one for the sockets that it was given."""
+        made = self.config.http_protocol_class
+        return made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._given is not None:
-            self._given.cancel()
-            await asyncio.gather(self._given, return_exceptions=True)
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
         self._wired.plane.is_leaving = True
         self._wired.protocol.leaving_at = self._wired.plane.clock()
-        await super().shutdown(sockets)
+        open_ones = [sock for sock in (*(sockets or []), self._public) if sock is not None]
+        await super().shutdown(open_ones)

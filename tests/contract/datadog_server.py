@@ -72,6 +72,18 @@ def series(*rows: Row, remaining: int | None = 42, reset: int = 30) -> Answering
     return answer
 
 
+def steady(levels: Mapping[str, float], tags: Sequence[str]) -> Answering:
+    """Every bucket that was asked for has these values, by the name of the query; levels may be changed meanwhile."""
+
+    async def answer(asked: Mapping[str, Any]) -> web.StreamResponse:
+        attributes = asked["data"]["attributes"]
+        starts = range(attributes["from"] // 1000, attributes["to"] // 1000, attributes["interval"] // 1000)
+        names = [query["name"] for query in attributes["queries"]]
+        return json_response(200, document(names, *((name, tags, dict.fromkeys(starts, level)) for name, level in levels.items())))
+
+    return answer
+
+
 def document(names: Sequence[str], *rows: Row) -> Mapping[str, Any]:
     made: dict[str, Any] = copy.deepcopy(dict(recorded("v2-timeseries-dense")[1]["body"]))
     times = sorted({at for _, _, values in rows for at in values})

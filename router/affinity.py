@@ -44,18 +44,16 @@ def share_of(body: bytes) -> int | None:
 class Shares(Generic[P]):
     """The replicas of one model, and who owns which share."""
 
-    __slots__ = ("_orders", "_replicas")
+    __slots__ = ("_orders", "_replicas", "is_choice")
 
     def __init__(self, replicas: Sequence[P]) -> None:
         self._replicas = replicas
+        self.is_choice = len(replicas) > 1
         self._orders: dict[int, list[P]] = {}
 
     def near(self, share: int, total_in_flight: int) -> P | None:
-        """The first in the share's order that is not busier than others; None: those asked all are, or there is no choice."""
-        count = len(self._replicas)
-        if count < 2:
-            return None
-        most = -(-5 * (total_in_flight + 1) // (4 * count))  # 1.25 x the mean with this request, rounded up
+        """The first in the share's order that is not busier than others; None: those asked all are."""
+        most = -(-5 * (total_in_flight + 1) // (4 * len(self._replicas)))  # 1.25 x the mean with this request, rounded up
         for replica in self._orders.get(share) or self._order(share):
             if replica.in_flight < most:
                 return replica

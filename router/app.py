@@ -105,7 +105,9 @@ def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
     catalogue, recorder = Catalogue(spec), Recorder()
     store = RedisSessions(spec.fleet.redis, spec.router.session_ttl_s, time.monotonic)
     tally = Tally(recorder, catalogue.models)
-    return DataPlane(catalogue, spec.router, recorder, tally, store, time.monotonic, time.time), store
+    plane = DataPlane(catalogue, spec.router, recorder, tally, store, time.monotonic, time.time)
+    store.hear = plane.hear
+    return plane, store
 
 
 def _parts(
@@ -118,6 +120,7 @@ def _parts(
         watch.follow_states(consul, names, plane),
         sweep_forever(plane, protocol),
         store.write_forever(),
+        store.listen_forever(),
     ]
     if not spec.fleet.redis:
         parts.append(watch.follow_redis(consul, names, store.use))
@@ -148,6 +151,7 @@ async def sweep_forever(plane: DataPlane, protocol: type[RouterProtocol]) -> Non
         now = plane.clock()
         for relay in tuple(plane.active):
             relay.sweep(now)
+        plane.room.release()
         rounds += 1
         if rounds % _SLOW_SWEEP == 0:
             for line in tuple(protocol.lines_open):

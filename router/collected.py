@@ -54,6 +54,7 @@ class _Collected:
     def __init__(self) -> None:
         self.keep_alive = True
         self.chunks = True
+        self.peer = ""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._fields: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []

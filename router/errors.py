@@ -14,6 +14,7 @@
     │   └── StreamTruncated     broke after content: an error event, never a status
     ├── CapacityError
     │   ├── NotWarm             known, but no replica is warm
+    │   ├── TooManyHeld         so many requests wait for warmth that no more may
     │   └── Busy                every replica that was tried is at its limit
     ├── Stopping                ours: this router is being stopped
     └── StoreAway               the session store's; no caller ever sees it
@@ -104,6 +105,10 @@ class NotWarm(CapacityError):
     pass
 
 
+class TooManyHeld(CapacityError):
+    pass
+
+
 class Busy(CapacityError):
     pass
 
@@ -143,6 +148,7 @@ _HTTP: dict[type[RouterError], HttpError] = {
     UpstreamSilent: HttpError(504, "upstream_error", "upstream_timeout"),
     StreamTruncated: HttpError(502, "upstream_error", "stream_truncated"),
     NotWarm: HttpError(503, "server_error", "model_not_warm"),
+    TooManyHeld: HttpError(503, "server_error", "too_many_held"),
     Busy: HttpError(503, "server_error", "replicas_busy"),
     Stopping: HttpError(503, "server_error", "router_stopping"),
     StoreAway: HttpError(503, "server_error", "session_store_away"),

@@ -70,6 +70,11 @@ class Exchange:
 
     # the answer
 
+    @property
+    def peer(self) -> str:
+        client = self._line.client
+        return client[0] if client else ""
+
     def finished(self) -> None:
         self._relay = None
         self.response_complete = True

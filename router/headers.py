@@ -34,6 +34,9 @@ _NOT_DOWN: Final = _HOP | _OURS | {b"content-length", b"server"}
 _REQUEST: Final = names.HEADER_REQUEST.encode()
 _SESSION: Final = names.HEADER_SESSION.encode()
 _KEEP: Final = (b"keep-alive", b"close")
+_DEADLINE: Final = re.compile(
+    rb"^(?:x-deadline-s|x-stainless-timeout|x-stainless-read-timeout): *(\d{1,6}(?:\.\d{1,6})?)\r$", re.MULTILINE
+).search
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:\-]{1,128}").fullmatch
 
 
@@ -46,12 +49,13 @@ class RequestHead(NamedTuple):
     request_id: bytes | None
     expects_continue: bool
     has_connection: bool
+    authorization: bytes | None = None
 
 
 def read_request(fields: Fields) -> RequestHead:
     """Takes fields with lower-case names."""
     lines: list[bytes] = []
-    length, session, request_id, expects, connection = -1, None, None, False, b""
+    length, session, request_id, expects, connection, authorization = -1, None, None, False, b"", None
     for name, value in fields:
         if name not in _NOT_UP:
             lines.append(b"%b: %b\r\n" % (name, value))
@@ -65,9 +69,11 @@ def read_request(fields: Fields) -> RequestHead:
             request_id = value if _SANE_ID(value) else None
         elif name == b"expect":
             expects = value.lower() == b"100-continue"
+        elif name == b"authorization":
+            authorization = value
     if connection and connection not in _KEEP:
         lines = _without_named(lines, connection)
-    return RequestHead(b"".join(lines), length, session, request_id, expects, bool(connection))
+    return RequestHead(b"".join(lines), length, session, request_id, expects, bool(connection), authorization)
 
 
 def _without_named(lines: list[bytes], connection: bytes) -> list[bytes]:
@@ -96,3 +102,9 @@ def retry_after_s(fields: Fields) -> int | None:
     """Whole seconds of a Retry-After; None where there is none, or a date."""
     value = value_of(fields, b"retry-after")
     return int(value) if value.isdigit() and len(value) < 9 else None
+
+
+def deadline_s(lines: bytes) -> float | None:
+    """How long a caller waits at most, as it says itself in `x-deadline-s`, or its OpenAI SDK for it. Takes `RequestHead.forward`."""
+    found = _DEADLINE(lines)
+    return float(found[1]) if found is not None else None

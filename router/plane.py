@@ -17,9 +17,10 @@ from fleet.model import Router as Limits
 from fleet.recorder import Recorder
 from fleet.state import ModelState
 from router import levels, requests, selector
-from router.affinity import Shares
+from router.affinity import Shares, share_of
 from router.catalogue import Catalogue, Plan
 from router.errors import BadSession, CapacityError, NotWarm, StoreAway
+from router.eta import warmth
 from router.replica import Replica
 from router.room import Room
 from router.select import NoCandidate
@@ -98,13 +99,13 @@ class DataPlane:
 
     def apply(self, snapshot: Snapshot) -> None:
         """Takes over a snapshot; replicas that stay keep their breaker, connections and counts."""
-        self.snapshot = snapshot
+        before, self.snapshot = self.snapshot, snapshot
         gone = self._replicas.keys() - set(snapshot.endpoints)
         for endpoint in gone:
             self._replicas.pop(endpoint).pool.close()
         for endpoint in snapshot.endpoints:
             if endpoint not in self._replicas:
-                self._replicas[endpoint] = self._replica(endpoint, fresh=False)
+                self._replicas[endpoint] = self._replica(endpoint, fresh=before.index > 0)
         self._sort()
         self.room.release()
 
@@ -138,10 +139,12 @@ class DataPlane:
             if before.get(model) != self.warm.get(model):
                 self._shares[model] = Shares(self.warm.get(model, ()))
 
-    def near(self, model: str, share: int) -> Replica | None:
+    def near(self, model: str, body: bytes) -> Replica | None:
         """The warm replica whose engine is likely to have a request's beginning in its prefix cache."""
         shares = self._shares.get(model)
-        return shares.near(share, self.tally.of(model).in_flight) if shares is not None else None
+        if shares is None or not shares.is_choice or (share := share_of(body)) is None:
+            return None
+        return shares.near(share, self.tally.of(model).in_flight)
 
     def replicas(self) -> list[Replica]:
         return list(self._replicas.values())
@@ -150,10 +153,12 @@ class DataPlane:
         """What a caller is told when a chain has nothing to serve with."""
         if none.why == "ejected":
             return NotWarm(f"Every replica of {plan.wanted!r} has just failed and is resting; try again shortly.", retry_after_s=5)
-        warm_at = self.published.warm_at(plan.chain)
-        if warm_at is None:
+        if none.why == "full":
+            return NotWarm(f"The replicas of {plan.wanted!r} have just started and take no more yet; try again shortly.", retry_after_s=5)
+        expected = warmth(plan.first, self.published.states, self.wall())
+        if not expected.known:
             return NotWarm(f"The model {plan.wanted!r} is known, but none of its replicas is warm; try again later.")
-        return NotWarm(f"The model {plan.wanted!r} is loading; try again when it is warm.", warm_in_s=max(0.0, warm_at - self.wall()))
+        return NotWarm(f"The model {plan.wanted!r} is not warm yet; try again when it is.", warm_in_s=expected.in_s)
 
     # sessions
 
@@ -185,6 +190,12 @@ class DataPlane:
     def start(self, session_id: str, session: Session, owner: Tenant = "") -> None:
         self.sessions.put(session_id, session, self.clock(), owner)
         self.store.remember(session_id, session)
+
+    def begin_session(self, session_id: str, number: int, owner: Tenant) -> Session:
+        """A session with a caller's own id that nobody knows."""
+        session = self.new_session(number)
+        self.sessions.put(session_id, session, self.clock(), owner)
+        return session
 
     def new_session(self, number: int, model: str = "") -> Session:
         """A session as it begins: with the model that the caller asked for (not empty), or as load levels say."""

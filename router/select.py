@@ -18,7 +18,7 @@ from router.breaker import CLEAN, Breaker, State, allows
 TRIES_PER_MODEL = 3
 _DRAWS = 8
 
-Reason = Literal["home", "least", "failover", "fallback"]
+Reason = Literal["home", "prefix", "least", "failover", "fallback"]
 
 
 class Candidate(Protocol):
@@ -60,13 +60,15 @@ def select(
     tried: Sequence[C],
     now: float,
     random: Callable[[], float],
+    at_home: Reason = "home",
 ) -> Choice[C] | NoCandidate:
     """The replica for the next attempt of a request.
 
     Args:
         chain: models in order of preference.
         warm: passing replicas that are not draining, by model.
-        home: the session's replica, if it is still warm.
+        home: the session's replica, if it is still warm, or the one whose prefix cache has the request's beginning.
+        at_home: the reason to give for the home.
         tried: replicas that have failed this request.
         random: uniform in [0, 1).
     """
@@ -74,7 +76,7 @@ def select(
         if tried and sum(replica.model == model for replica in tried) >= TRIES_PER_MODEL:
             continue
         if home is not None and home.model == model and _usable(home, tried, now):
-            return Choice(home, "home", home.breaker.state is State.OPEN)
+            return Choice(home, at_home, home.breaker.state is State.OPEN)
         picked = _least_of_two(warm.get(model, ()), tried, now, random)
         if picked is not None:
             return Choice(picked, _reason(model, chain, tried), picked.breaker.state is State.OPEN)

@@ -11,6 +11,10 @@ class Sink(Protocol):
     keep_alive: bool
     chunks: bool
 
+    @property
+    def peer(self) -> str:
+        """The address that the request came from; empty: this process."""
+
     def write(self, data: bytes, /) -> None:
         """Raises: RuntimeError: it is closed."""
 

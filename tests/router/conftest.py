@@ -20,7 +20,8 @@ from router.snapshot import Endpoint, Snapshot
 from tests.router.client import Caller, Reply
 from tests.router.upstream import Script, Upstream
 
-LIMITS = Router(max_body_bytes=1024**2, connect_s=1.0, drain_s=1.0)
+# Nobody waits and nobody is sent where others like him are, unless a test is about that: see with_limits.
+LIMITS = Router(max_body_bytes=1024**2, connect_s=1.0, drain_s=1.0, max_held=0, affinity=False)
 
 
 def model(name: str, **slo: float) -> Model:

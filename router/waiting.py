@@ -1,0 +1,114 @@
+"""A request for which no replica has room now: what becomes of it, and the time that it waits if it is held.
+
+    no_room ─► hold ─► Wait in the room ─► go ─► an attempt
+       │                   └─► its time is over ─┐
+       ├─► downgrade: an attempt at another model◄┤ if one has room
+       └─► shed: 503 with the time to warmth  ◄──┘ else
+
+Law: a request waits before its first attempt only; what has failed somewhere is not held. Held requests are let in in order, and no
+faster than a replica takes them: not more than twice what it carries at once. A caller that leaves gives up its place at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from router import headers, hold, preamble
+from router.catalogue import Plan
+from router.errors import TooManyHeld
+from router.eta import UNKNOWN, warmth
+from router.hold import Fate
+from router.replica import Replica
+from router.select import Choice, NoCandidate
+from router.tenant import Tenant
+
+if TYPE_CHECKING:
+    from router.relay import Relay
+
+_AT_ONCE: Final = 2  # times its concurrency: enough for its batches to stay full
+
+
+def no_room(relay: Relay, plan: Plan, none: NoCandidate) -> None:
+    """Holds, downgrades or sheds a request that has not been tried anywhere."""
+    plane = relay.plane
+    hold_s = plan.cold.hold_s if plane.limits.max_held else 0.0
+    patience_s = hold.patience_s(hold_s, headers.deadline_s(relay.head.forward), plane.clock() - relay.began)
+    expected = warmth(plan.first, plane.published.states, plane.wall()) if none.why == "cold" else UNKNOWN
+    other = relay.choose(plan.chain) if plan.first != plan.chain else none
+    fate = hold.fate(plan.cold.on_cold, expected, patience_s, another=isinstance(other, Choice))
+    if fate is Fate.HOLD and _held(relay, plan, none, patience_s):
+        return
+    if isinstance(other, Choice) and fate is not Fate.SHED:
+        relay.try_at(other, plane.clock())
+    elif fate is Fate.HOLD:
+        relay.fail(TooManyHeld(f"Too many requests wait for {plan.wanted!r} already; try again shortly."))
+    else:
+        relay.fail(plane.refusal(plan, none))
+
+
+def _held(relay: Relay, plan: Plan, none: NoCandidate, patience_s: float) -> bool:
+    """False: the room is full."""
+    wait = Wait(relay, plan, none, patience_s)
+    if not relay.plane.room.enter(wait):
+        return False
+    relay.wait = wait
+    return True
+
+
+class Wait:
+    """One request in the waiting room."""
+
+    __slots__ = ("_comment_at", "_none", "_relay", "_since", "_until", "chain", "plan", "size_bytes", "tenant", "wanted")
+
+    def __init__(self, relay: Relay, plan: Plan, none: NoCandidate, patience_s: float) -> None:
+        self.plan = plan
+        self.chain = plan.first
+        self.wanted = plan.wanted
+        self.tenant: Tenant = relay.tenant
+        self.size_bytes = len(relay.body)
+        self._relay = relay
+        self._none = none
+        self._since = relay.plane.clock()
+        self._until = self._since + patience_s
+        self._comment_at = self._since + relay.plane.limits.keep_alive_s
+
+    def go(self) -> bool:
+        """Starts it if a replica has room. False: none has."""
+        choice = self._relay.choose(self.chain)
+        if not isinstance(choice, Choice) or _is_busy(choice.replica):
+            return False
+        self._leave(served=True)
+        self._relay.try_at(choice, self._relay.plane.clock())
+        return True
+
+    def left(self) -> None:
+        """The request has ended while it waited."""
+        self._relay.plane.room.leave(self)
+
+    def sweep(self, now: float) -> None:
+        relay = self._relay
+        if now >= self._until:
+            self._over()
+        elif now >= self._comment_at and relay.ask is not None and relay.ask.stream:
+            self._comment_at = now + relay.plane.limits.keep_alive_s
+            preamble.comment(relay)
+
+    def _over(self) -> None:
+        """It has waited for as long as it may: another model, if that is allowed and has room, or a no."""
+        relay = self._relay
+        self._leave()
+        choice = relay.choose(self.plan.chain)
+        if isinstance(choice, Choice) and not (choice.replica.model in self.chain and _is_busy(choice.replica)):
+            relay.try_at(choice, relay.plane.clock())
+        else:
+            relay.fail(relay.plane.refusal(self.plan, self._none))
+
+    def _leave(self, *, served: bool = False) -> None:
+        relay = self._relay
+        relay.plane.room.leave(self, served=served)
+        relay.wait = None
+        relay.held_s += relay.plane.clock() - self._since
+
+
+def _is_busy(replica: Replica) -> bool:
+    return replica.in_flight >= _AT_ONCE * replica.concurrency

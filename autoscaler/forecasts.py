@@ -4,7 +4,7 @@
     ask       in a pass, without waiting: a minute is taken in when it has ended, and the answer of a minute is made once
     keep      after a pass, who leads: begins a refit where one is due, or writes down what is remembered; one thing at a time
 
-Weeks of demand and the models are some 100 kB, written every hour and after each refit; what a crash loses is a gap of at most an
+Weeks of demand and the models are up to 1 MB, written every hour and after each refit; what a crash loses is a gap of at most an
 hour. A minute counts as seen when its demand was wholly known as it ended. A refit that fails leaves the models there are. Without
 numpy nothing is learned: reactive.py answers.
 """
@@ -53,6 +53,11 @@ class Forecasts:
     _books: dict[str, _Book] = field(default_factory=dict)
     _task: asyncio.Task[None] | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """A refit or a write is under way."""
+        return self._task is not None and not self._task.done()
+
     async def restore(self, model: Model) -> None:
         """Raises: ControlPlaneError."""
         if model.name in self._books or not _policy(model):
@@ -74,7 +79,7 @@ class Forecasts:
         return book.answer
 
     def keep(self, *, leads: bool) -> None:
-        if self._task is not None and not self._task.done():
+        if self.is_busy:
             return
         self._task = None
         if leads and (work := self._work()) is not None:

@@ -83,14 +83,13 @@ class Reader:
         return pause_after(heard, interval_s, self.chance())
 
     def signals(self, model: str, now: float, /) -> Signals:
-        """What Datadog said last of a model, as old as it is now.
+        """What Datadog said last of a model, as old as it is now; once under the names of the signals, once as `datadog.NAME` to show.
 
-        Where it is not needed to scale in, only what is Known: the rest must not make another source less than Known.
+        Where it is not needed to scale in, only what is Known counts: the rest must not make another source less than Known.
         """
         aged = {name: self._aged(signal, now) for name, signal in self._signals(model).items()}
-        if self.spec.datadog.needed_to_scale_in:
-            return aged
-        return {name: signal for name, signal in aged.items() if isinstance(signal, Known)}
+        counts = {name: signal for name, signal in aged.items() if self.spec.datadog.needed_to_scale_in or isinstance(signal, Known)}
+        return counts | {f"datadog.{name}": signal for name, signal in aged.items()}
 
     async def _ask(self) -> Heard:
         settings, queries = self.spec.datadog, queries_for(self.spec)

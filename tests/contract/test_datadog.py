@@ -284,11 +284,12 @@ async def test_where_datadog_is_not_needed_to_scale_in_only_what_it_knows_is_tol
     rows = (("in_flight", MODEL, buckets(*[2.0] * 12)), ("kv_use", SERVICE, buckets(0.5)))
     async with asking(series(*rows)) as (client, _):
         reader = Reader(fleet(needed_to_scale_in=False), client, Recorder(), Clock(), lambda: 0.0)
-        assert reader.signals("small-model", NOW) == {}
+        assert CONCURRENCY not in reader.signals("small-model", NOW)
         await reader.ask_once()
     told = reader.signals("small-model", NOW)
-    assert told[CONCURRENCY] == Known(2.0, 45.0)
-    assert all(isinstance(signal, Known) for signal in told.values())
+    assert told[CONCURRENCY] == told[f"datadog.{CONCURRENCY}"] == Known(2.0, 45.0)
+    assert isinstance(told[f"datadog.{KV_USE}"], Partial)  # shown all the same
+    assert all(isinstance(signal, Known) for name, signal in told.items() if not name.startswith("datadog."))
 
 
 async def test_the_age_of_the_data_is_a_gauge_that_grows_in_an_outage() -> None:

@@ -4,8 +4,8 @@
     models               every replica up to the highest whose need is worth its price, held (holding.py)
 
 The owner runs `refit(forecaster.window(), forecaster.question, learner)` elsewhere when `is_refit_due` and hands the result to
-`adopt`; the last three models answer together (blend.py). Only the past is looked at: an answer
-for a minute rests on the minutes before it.
+`adopt`; the last three models answer together (blend.py). Only the past is looked at: an answer for a minute rests on the minutes
+before it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoscaler.forecast.blend import Blend, joined
-from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, Rises, hours, levels_of, rises_at, rows
+from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, Rises, hours, level, levels_of, rises_at, rows
 from autoscaler.forecast.holding import KEEP, Held, hold
 from autoscaler.forecast.question import Forecast, Question
 from autoscaler.forecast.series import Series, Window
@@ -105,13 +105,16 @@ class Forecaster:
         return Forecast(desired, _up_to(levels, need, 0.5), max(wanted, _up_to(levels, need, _RARE)), self._series.age_min(), reason)
 
     def _needs(self, blend: Blend, load: Floats, first_minute: int) -> tuple[Levels, Floats]:
-        """Levels asked about and their needs."""
+        """All levels and their needs: one below those that the models are asked about, zero above."""
         levels = levels_of(self.question.most)
         end = np.array([len(load)])
         rises = self._rises.at(load, first_minute, self.question.capacity, blend.lead_min)
         found = rows(load, first_minute, end, levels=levels, lead_min=blend.lead_min, rises=rises)
         asked = near(load, end, levels)
-        return levels[asked[0]], blend.predict(found[asked]) if asked.any() else np.empty(0)
+        need = np.where(levels + 0.5 < np.exp(level(load, end)), 1.0, 0.0)
+        if asked.any():
+            need[asked[0]] = blend.predict(found[asked])
+        return levels, need
 
 
 class _HourlyRises:
@@ -132,8 +135,6 @@ class _HourlyRises:
 
 
 def _up_to(levels: Levels, need: Floats, price: float) -> int:
-    """Replicas up to the highest level whose need is above the price; those below the first level asked about are wanted anyway."""
+    """Replicas up to the highest level whose need is above the price."""
     worth = levels[need > price]
-    if len(worth):
-        return int(worth[-1]) + 1
-    return int(levels[0]) if len(levels) else 0
+    return int(worth[-1]) + 1 if len(worth) else 0

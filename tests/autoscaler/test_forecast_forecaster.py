@@ -144,6 +144,12 @@ class TestWhateverComes:
         got = decisions(np.where(gap, 0, demand()), gap=gap)
         assert np.abs(got - ordinary).mean() < 1
 
+    def test_a_load_far_beyond_all_replicas_wants_the_most(self) -> None:
+        forecaster = modelled(demand(START))
+        for minute in range(START, START + 5):
+            forecaster.observe(minute, 100 * ASKED.most * ASKED.capacity)
+        assert forecaster.desired(START + 5).desired == ASKED.most
+
     def test_bounds_are_kept(self) -> None:
         narrow = Question(ASKED.capacity, ASKED.lead_min, ASKED.hold_s, 3, 4)
         assert set(decisions(demand()[: START + 60], narrow).tolist()) <= {3, 4}

@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup tools up down status test check format render validate bench gate soak lock clean
+.PHONY: help setup tools up down status test check format render validate plan deploy bench gate soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,12 @@ render: setup ## write jobs/*.nomad.hcl from jobs/fleet.toml
 
 validate: setup ## ask Nomad whether it would take the rendered jobs
 	@$(BIN)/warmfleet validate
+
+plan: setup ## what deploy would change, in the local system while it is up, else in the fleet (JOBS="..." for some)
+	@$(BIN)/warmfleet plan $(JOBS) || test $$? -eq 1
+
+deploy: setup ## bring the jobs to what the description says, warm before they get traffic (JOBS="..." for some)
+	@$(BIN)/warmfleet deploy $(JOBS)
 
 bench: setup tools ## the router beside Envoy and vllm-router: CPU and memory, about 5 minutes on a quiet machine
 	$(BIN)/python -m bench.router

@@ -52,7 +52,7 @@ class Source:
         return load(self.path, var_files=self.var_files, variables=self.variables)
 
 
-def _description(command: Callable[..., None]) -> Callable[..., None]:
+def described(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options of the description, as its argument `source`."""
 
     @functools.wraps(command)
@@ -66,7 +66,7 @@ def _description(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@_description
+@described
 def check(source: Source) -> None:
     """Judge the fleet description and the jobs it makes.
 
@@ -81,7 +81,7 @@ def check(source: Source) -> None:
 
 
 @click.command()
-@_description
+@described
 @click.option("--out", type=_FOLDER, help="Folder to write to.  [default: jobs]")
 @click.option("--stdout", "to_stdout", is_flag=True, help="Print the jobs instead of writing them.")
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
@@ -101,7 +101,7 @@ def render(source: Source, out: Path | None, to_stdout: bool, jobs: tuple[str, .
 
 
 @click.command()
-@_description
+@described
 @click.option("--address", envvar="NOMAD_ADDR", help="Nomad's HTTP API; NOMAD_ADDR does the same.  [default: fleet.nomad]")
 def validate(source: Source, address: str | None) -> None:
     """Ask a real Nomad whether it would take every job.

@@ -1,0 +1,240 @@
+"""`warmfleet plan`, `deploy`, `rollback`, `scale` and `jobs`.
+
+Everything that can be known beforehand is looked at for all jobs before the first one is touched: description, templates, Nomad's own
+validation, whose jobs they are, and whether there is room. Exit codes are those of `nomad job plan` and `nomad job run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from fleet.deploy import jobs as preparing
+from fleet.deploy.display import display
+from fleet.deploy.nomad import Version, is_denied
+from fleet.deploy.proposal import Draft, Proposal, Wish, propose, read
+from fleet.deploy.run import OK, UNPLACED, Outcome, Run
+from fleet.deploy.target import Target, targeted
+from fleet.deploy.text import described_plan, jobs_table, why_no_room
+from fleet.errors import Conflict, Finding, Refused, SpecError, Unreachable, WarmfleetError
+from fleet.names import GROUP
+
+UNCHANGED, CHANGED, ERROR = 0, 1, 255
+
+Find = Callable[[], Target]
+
+_take_over = click.option("--take-over", is_flag=True, help="Replace jobs of these names that this fleet did not deploy.")
+_force_count = click.option("--force-count", is_flag=True, help="Set the counts of the description, not those that run.")
+_rolling = click.option("--rolling", is_flag=True, help="Replace a model's replicas one by one, where both do not fit.")
+_floor = click.option("--floor", type=click.IntRange(min=0), help="With --rolling: replicas that stay.  [default: all but one]")
+_detach = click.option("--detach", is_flag=True, help="Register and return; nobody promotes a model's new replicas then.")
+_no_prompt = click.option("--no-prompt", is_flag=True, help="Do not send new replicas a test prompt: what passes in Consul is warm.")
+
+
+@click.command()
+@targeted
+@_take_over
+@_force_count
+@_rolling
+@_floor
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+def plan(*, target: Find, take_over: bool, force_count: bool, rolling: bool, floor: int | None, jobs: tuple[str, ...]) -> None:
+    """Show what `deploy` would change, and whether there is room for it.
+
+    Changes nothing. Exit code 0: nothing to change, 1: changes, 255: an error.
+    """
+    try:
+        with _explained():
+            found = target()
+            wish = Wish(found.loaded.spec.fleet.name, take_over, force_count, rolling, floor)
+            proposals = _proposed(found, jobs, wish)
+    except WarmfleetError as error:
+        click.echo(f"warmfleet: {error}", err=True)
+        raise SystemExit(ERROR) from error
+    click.echo(f"on {found.where}")
+    for proposal in proposals:
+        click.echo(described_plan(proposal))
+    raise SystemExit(CHANGED if any(p.changes for p in proposals) else UNCHANGED)
+
+
+@click.command()
+@targeted
+@_take_over
+@_force_count
+@_rolling
+@_floor
+@_detach
+@_no_prompt
+@click.option("--dry-run", is_flag=True, help="Stop before the first job is touched.")
+@click.option("--check-index", type=click.IntRange(min=0), help="Only if the job is still what `plan` saw; for a single JOB.")
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+def deploy(
+    *,
+    target: Find,
+    take_over: bool,
+    force_count: bool,
+    rolling: bool,
+    floor: int | None,
+    detach: bool,
+    no_prompt: bool,
+    dry_run: bool,
+    check_index: int | None,
+    jobs: tuple[str, ...],
+) -> None:
+    """Bring jobs to what the description says, warm before they get traffic.
+
+    JOB is router, autoscaler, redis, datadog-agent or a model's name; without any: all, in the order in which they need each other.
+    A new version of a model starts beside the old one, and takes over when it is warm. Exit code 0: done, 2: no room, 1: anything else.
+    """
+    if check_index is not None and len(jobs) != 1:
+        raise click.UsageError("--check-index is about one job: name it")
+    if detach and rolling:
+        raise click.UsageError("--rolling needs somebody who watches: leave --detach out")
+    with _explained():
+        found = target()
+        proposals = _proposed(found, jobs, Wish(found.loaded.spec.fleet.name, take_over, force_count, rolling, floor))
+        _still(proposals, check_index)
+        _delivered(found, proposals, detach=detach, prompts=not no_prompt, dry_run=dry_run)
+
+
+@click.command()
+@targeted
+@_rolling
+@_floor
+@_detach
+@_no_prompt
+@click.argument("job")
+@click.argument("version", required=False, default="")
+def rollback(*, target: Find, rolling: bool, floor: int | None, detach: bool, no_prompt: bool, job: str, version: str) -> None:
+    """Go back to an earlier version of a job, warm before it gets traffic.
+
+    VERSION is a number or a tag; without: the last stable version that ran something else. Counts stay as they are. Exit codes as deploy.
+    """
+    with _explained():
+        found = target()
+        job_id = found.names.job(_known(found, (job,))[0])
+        chosen = _chosen(found.nomad.versions(job_id) if found.nomad.job(job_id) else (), job, version)
+        click.echo(f"{job}: going back to version {chosen.number} ({chosen.source or 'unknown source'})")
+        definition = preparing.usual(found.nomad.definition(job_id, chosen.number))
+        draft = Draft(job, found.nomad.source(job_id, chosen.number), definition)
+        wish = Wish(found.loaded.spec.fleet.name, rolling=rolling, floor=floor)
+        _delivered(found, propose(found.nomad, (draft,), wish), detach=detach, prompts=not no_prompt, dry_run=False)
+
+
+@click.command()
+@targeted
+@click.option("--message", default="set by hand", show_default=True, help="Stands in Nomad's scaling events.")
+@click.argument("model")
+@click.argument("count", type=click.IntRange(min=0))
+def scale(*, target: Find, message: str, model: str, count: int) -> None:
+    """Set the number of replicas of a model by hand.
+
+    The autoscaler keeps deciding: what it does not want, it takes back after its cooldown.
+    """
+    with _explained():
+        found = target()
+        job_id = found.names.job(_known(found, (model,))[0])
+        info = found.nomad.job(job_id)
+        if info is None or info.stopped:
+            raise WarmfleetError(f"{model} is not deployed: run `warmfleet deploy {model}`")
+        running = sum(info.counts.values())
+        if running == count:
+            click.echo(f"{model}: {count} already")
+            return
+        found.nomad.scale(job_id, GROUP, count, modify_index=info.modify_index, message=message, meta={"by": "warmfleet scale"})
+        click.echo(f"{model}: {running} -> {count}; new replicas serve when they are warm")
+
+
+@click.command()
+@targeted
+def jobs(*, target: Find) -> None:
+    """List the fleet's jobs as Nomad has them."""
+    with _explained():
+        found = target()
+        click.echo(f"on {found.where}")
+        infos = found.nomad.jobs(found.names.job(""))
+        click.echo(jobs_table(found.loaded.spec.fleet.name, infos))
+
+
+def _proposed(target: Target, chosen: tuple[str, ...], wish: Wish) -> tuple[Proposal, ...]:
+    texts = target.texts()
+    parts = _known(target, chosen) or tuple(texts)
+    return propose(target.nomad, read(target.nomad, {part: texts[part] for part in parts}), wish)
+
+
+def _known(target: Target, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [job for job in chosen if job not in target.parts]
+    if unknown:
+        raise SpecError((Finding("JOB", "", f"no job {', '.join(unknown)} in the description; there are: {', '.join(target.parts)}"),))
+    return chosen
+
+
+def _still(proposals: Sequence[Proposal], check_index: int | None) -> None:
+    for proposal in proposals if check_index is not None else ():
+        if proposal.plan.check_index != check_index:
+            found = proposal.plan.check_index
+            raise Conflict(f"{proposal.part} was changed since it was planned (index {check_index} then, {found} now): plan again")
+
+
+def _delivered(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts: bool, dry_run: bool) -> None:
+    """Ends the program with the exit code of the first delivery that fails; those after it are not begun."""
+    click.echo(f"on {target.where}")
+    if dry_run:
+        for proposal in proposals:
+            click.echo(described_plan(proposal))
+    if without_room := [p for p in proposals if p.unplaced]:
+        for proposal in without_room:
+            click.echo(why_no_room(proposal), err=True)
+        click.echo("nothing was changed", err=True)
+        raise SystemExit(UNPLACED)
+    outcome = Outcome(OK, "nothing was changed") if dry_run else _run(target, proposals, detach=detach, prompts=prompts)
+    click.echo(outcome.text, err=outcome.code != OK)
+    raise SystemExit(outcome.code)
+
+
+def _run(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts: bool) -> Outcome:
+    busy = [p for p in proposals if p.changes or p.resumes]
+    try:
+        with display() as shown:
+            run = Run(target.nomad, target.models(prompts=prompts), shown)
+            for proposal in busy:
+                outcome = run.deliver(proposal, detach=detach)
+                if outcome.code != OK:
+                    rest = [p.part for p in busy[busy.index(proposal) + 1 :]]
+                    return Outcome(outcome.code, outcome.text + (f"\nnot begun: {', '.join(rest)}" if rest else ""))
+                shown.say(outcome.text)
+    except KeyboardInterrupt:
+        return Outcome(130, "no longer watching; what was begun goes on in Nomad. Deploy again to see it to its end, or roll back")
+    return Outcome(OK, f"{len(busy)} job(s) deployed" if busy else "nothing to change")
+
+
+def _chosen(versions: Sequence[Version], job: str, wanted: str) -> Version:
+    if not versions:
+        raise WarmfleetError(f"{job} is not deployed: there is nothing to go back to")
+    if wanted:
+        found = [v for v in versions if wanted in (str(v.number), v.tag)]
+        reason = f"Nomad remembers no version {wanted} of {job}"
+    else:
+        found = [v for v in versions[1:] if v.stable and v.source != versions[0].source]
+        reason = f"Nomad remembers no stable version of {job} that ran something else"
+    if not found:
+        there = ", ".join(f"{v.number}{f' ({v.tag})' if v.tag else ''}{'' if v.stable else ' (not stable)'}" for v in versions)
+        raise WarmfleetError(f"{reason}; it remembers: {there}")
+    return found[0]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What to do about it where nobody answers, or the answer is that one may not."""
+    try:
+        yield
+    except Unreachable as error:
+        who, _, _ = str(error).partition(" does not answer")
+        hint = "is the address right (--address, NOMAD_ADDR or fleet.nomad; for Consul --consul or fleet.consul)? A local system: `make up`"
+        raise WarmfleetError(f"{who} does not answer; {hint}") from error
+    except Refused as error:
+        if not is_denied(error):
+            raise
+        raise WarmfleetError(f"{error}: NOMAD_TOKEN is missing, unknown, or may not do this") from error

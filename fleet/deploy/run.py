@@ -1,0 +1,295 @@
+"""One job into Nomad, watched to its end; and back to what ran before where the new version does not become warm.
+
+Law: old replicas leave only when the new ones are warm (fleet.deploy.step decides, this does). A version that is given up before that
+leaves the job as it was: its canaries are stopped, and the version before is registered again with the counts of now, because Nomad
+would start canaries of a failed version anew at the next scaling. Nothing is registered but with the index that was planned on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from fleet.deploy import inspector, jobs
+from fleet.deploy.display import Display, Row
+from fleet.deploy.nomad import WAIT_S, Delivery, Deployment, Evaluation, Story
+from fleet.deploy.proposal import Proposal, Way
+from fleet.deploy.step import Fresh, Step, View, next_step
+from fleet.deploy.warmth import Replica, Warmth
+from fleet.errors import Conflict, ControlPlaneError, Refused
+from fleet.nomad import Job
+
+OK, FAILED, UNPLACED = 0, 1, 2
+KEPT_TAGS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a delivery ended: `code` is the exit code, as `nomad job run` has it; `text` a sentence."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is known about a model that is delivered. `patience_s`: how long it may stand still before it is given up."""
+
+    warmth: Warmth
+    patience_s: float
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is remembered from one look to the next."""
+
+    way: Way
+    version: int
+    replicas: int
+    index: int = 0
+    moved_at: float = 0.0
+    last: object = None
+    called: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Run:
+    """Delivers proposals one after the other; `models` by part. Blocks; `clock` counts seconds from anywhere."""
+
+    nomad: Delivery
+    models: Mapping[str, Model]
+    shown: Display
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def deliver(self, proposal: Proposal, *, detach: bool = False) -> Outcome:
+        """Raises: Conflict: the job is no longer what was planned on; nothing was changed. Unreachable, Refused."""
+        if not proposal.changes:
+            return self._resumed(proposal) if proposal.resumes else Outcome(OK, f"{proposal.part}: nothing to change")
+        eval_id = self._registered(proposal)
+        if detach:
+            return Outcome(OK, _detached(proposal))
+        outcome, deployment = self._followed(proposal, eval_id)
+        return self._ended(proposal, outcome, deployment)
+
+    def _resumed(self, proposal: Proposal) -> Outcome:
+        assert proposal.resumes is not None  # noqa: S101  the caller looked
+        self.shown.say(f"{proposal.part}: its deployment is still under way; watching it")
+        way: Way = "beside" if proposal.resumes.waits_for_promotion else "in place"
+        watched = replace(proposal, way=way)
+        outcome, deployment = self._deployed(watched, proposal.resumes.deployment_id)
+        return self._ended(watched, outcome, deployment)
+
+    def _ended(self, proposal: Proposal, outcome: Outcome, deployment: Deployment | None) -> Outcome:
+        if outcome.code == OK:
+            self._settled(proposal)
+            return outcome
+        if deployment and deployment.auto_revert:
+            return self._reverted(proposal, outcome, deployment)
+        if proposal.way in ("beside", "one by one") and not (deployment and deployment.desired_canaries and deployment.promoted):
+            return self._restored(proposal, outcome, deployment)
+        return outcome
+
+    def _registered(self, proposal: Proposal) -> str:
+        self.shown.say(f"{proposal.part}: {_intent(proposal)}")
+        return self._register(proposal.part, proposal.job, proposal.draft.text, proposal.plan.check_index)
+
+    def _register(self, part: str, job: Job, text: str, check_index: int) -> str:
+        try:
+            return self.nomad.register(job, source=text, check_index=check_index, keep_counts=False).eval_id
+        except Conflict as error:
+            raise Conflict(f"{part} was changed by somebody else since it was planned (index {check_index}): plan again") from error
+
+    def _followed(self, proposal: Proposal, eval_id: str) -> tuple[Outcome, Deployment | None]:
+        evaluation = self._evaluated(eval_id)
+        if evaluation.status != "complete":
+            return Outcome(FAILED, f"{proposal.part}: Nomad's evaluation {eval_id[:8]} is {evaluation.status}: {evaluation.why}"), None
+        if evaluation.unplaced and proposal.way != "one by one":  # there room is made by stopping the old ones
+            deployment = self._deployment(evaluation.deployment_id)
+            return Outcome(UNPLACED, f"{proposal.part} has no place: {'; '.join(u.why for u in evaluation.unplaced)}"), deployment
+        return self._deployed(proposal, evaluation.deployment_id)
+
+    def _evaluated(self, eval_id: str) -> Evaluation:
+        seen = self.nomad.evaluation(eval_id)
+        while not seen.ended:
+            seen = self.nomad.evaluation(eval_id, index=seen.index)
+        return seen
+
+    def _deployed(self, proposal: Proposal, deployment_id: str) -> tuple[Outcome, Deployment | None]:
+        deployment = self._deployment(deployment_id)
+        version = deployment.job_version if deployment else self._version(proposal)
+        judged = proposal.part in self.models and proposal.way != "in place"
+        watch = _Watch(proposal.way, version, jobs.count(proposal.job) if judged else 0, moved_at=self.clock())
+        while True:
+            step = self._looked(proposal, watch, deployment)
+            if step.kind == "done":
+                return Outcome(OK, f"{proposal.part}: version {version} {'is warm and serves' if judged else 'runs'}"), deployment
+            if step.kind in ("give up", "failed"):
+                self._explain(proposal, version)
+                return Outcome(FAILED, f"{proposal.part}: version {version} failed: {step.why}"), deployment
+            self._do(step, proposal, watch, deployment_id)
+            deployment = self._deployment(deployment_id, watch.index)
+            watch.index = deployment.index if deployment else 0
+
+    def _do(self, step: Step, proposal: Proposal, watch: _Watch, deployment_id: str) -> None:
+        if step.kind == "promote":
+            self.nomad.promote(deployment_id)
+            self.shown.say(f"{proposal.part}: the new replicas are warm and take over; the old ones finish and leave")
+        elif step.kind == "call healthy":
+            self.nomad.call_healthy(deployment_id, step.alloc_ids)
+            watch.called |= set(step.alloc_ids)
+            self.shown.say(f"{proposal.part}: {', '.join(a[:8] for a in step.alloc_ids)} is warm, the next old one may go")
+
+    def _looked(self, proposal: Proposal, watch: _Watch, deployment: Deployment | None) -> Step:
+        stories = self.nomad.stories(proposal.job_id)
+        seen = self._warmth(proposal.part, watch)
+        view = _view(watch, deployment, stories, seen, self.models.get(proposal.part))
+        marks = (deployment and (deployment.index, deployment.status), view.fresh, tuple(s.client_status for s in stories))
+        if marks != watch.last:
+            watch.last, watch.moved_at = marks, self.clock()
+        step = next_step(replace(view, still_s=self.clock() - watch.moved_at))
+        self.shown.show(f"{proposal.part}: {step.why}" if step.why else proposal.part, _rows(stories, seen, watch))
+        return step
+
+    def _warmth(self, part: str, watch: _Watch) -> Mapping[str, Replica]:
+        return self.models[part].warmth.look() if watch.replicas and part in self.models else {}
+
+    def _deployment(self, deployment_id: str, index: int = 0) -> Deployment | None:
+        """Blocks until it changes after `index`, or for WAIT_S."""
+        if deployment_id:
+            return self.nomad.deployment(deployment_id, index=index)
+        self.sleep(WAIT_S)
+        return None
+
+    def _version(self, proposal: Proposal) -> int:
+        info = self.nomad.job(proposal.job_id)
+        return info.version if info else 0
+
+    def _explain(self, proposal: Proposal, version: int) -> None:
+        for story in inspector.broken_of(self.nomad.stories(proposal.job_id), version):
+            for line in inspector.told(story, self._logs(story)):
+                self.shown.say(line)
+
+    def _logs(self, story: Story) -> dict[tuple[str, str], str]:
+        logs: dict[tuple[str, str], str] = {}
+        for task in story.tasks:
+            for kind in ("stdout", "stderr"):
+                with contextlib.suppress(ControlPlaneError):  # there may be none; the events are what matters
+                    logs[task, kind] = self.nomad.logs(story.alloc_id, task, kind)
+        return logs
+
+    def _reverted(self, proposal: Proposal, outcome: Outcome, failed: Deployment) -> Outcome:
+        """Follows what Nomad itself goes back to."""
+        info = self.nomad.job(proposal.job_id)
+        latest = self.nomad.latest_deployment(proposal.job_id)
+        if info is None or latest is None or latest.job_version <= failed.job_version:
+            return Outcome(outcome.code, f"{outcome.text}; there is no stable version to go back to: mend it and deploy again")
+        self.shown.say(f"{proposal.part}: Nomad goes back to the version before (as version {latest.job_version})")
+        back, _ = self._deployed(replace(proposal, way="by its rules"), latest.deployment_id)
+        said = "what ran before runs again" if back.code == OK else f"and going back failed too: {back.text}"
+        return Outcome(outcome.code, f"{outcome.text}; {said}")
+
+    def _restored(self, proposal: Proposal, outcome: Outcome, deployment: Deployment | None) -> Outcome:
+        """Registers what ran before again. The old replicas never left, so this touches no task, except where they went one by one."""
+        if deployment and deployment.active:
+            with contextlib.suppress(Refused):  # it has ended by itself just now
+                self.nomad.fail(deployment.deployment_id)
+        number = self._before(proposal)
+        info = self.nomad.job(proposal.job_id)
+        if number is None or info is None:
+            return Outcome(outcome.code, f"{outcome.text}; no version from before is remembered: mend it and deploy again")
+        job = jobs.counted(jobs.usual(self.nomad.definition(proposal.job_id, number)), info.counts)
+        rolls = proposal.way == "one by one"
+        text = self.nomad.source(proposal.job_id, number)
+        self.shown.say(f"{proposal.part}: going back to version {number}")
+        back = replace(proposal, job=jobs.one_by_one(job, proposal.floor) if rolls else job, way=proposal.way if rolls else "in place")
+        done, _ = self._followed(back, self._register(proposal.part, back.job, text, info.modify_index))
+        if done.code == OK and rolls:
+            self._as_usual(back, text)
+        said = "what ran before serves" if done.code == OK else f"and going back failed too: {done.text}"
+        return Outcome(outcome.code, f"{outcome.text}; {said}")
+
+    def _before(self, proposal: Proposal) -> int | None:
+        """The version that ran before; for a deployment that was found under way, the last stable one that runs something else."""
+        if proposal.live is not None and proposal.resumes is None:
+            return proposal.live.version
+        source = self.nomad.versions(proposal.job_id)
+        return next((v.number for v in source if v.stable and v.source != source[0].source), None)
+
+    def _settled(self, proposal: Proposal) -> None:
+        if proposal.way == "one by one":
+            self._as_usual(proposal, proposal.draft.text)
+        if proposal.part in self.models:
+            self._remember(proposal.job_id)
+
+    def _as_usual(self, proposal: Proposal, text: str) -> None:
+        """Takes back what only the one-by-one deployment needed, so that scaling waits for nobody."""
+        info = self.nomad.job(proposal.job_id)
+        if info is not None:
+            job = jobs.counted(jobs.usual(proposal.job), info.counts)
+            eval_id = self._register(proposal.part, job, text, info.modify_index)
+            self._followed(replace(proposal, job=job, way="in place"), eval_id)
+
+    def _remember(self, job_id: str) -> None:
+        """Tags what runs now, so that scaling, which makes versions too, does not push it out of Nomad's memory."""
+        versions = self.nomad.versions(job_id)
+        newest, tagged = versions[0], [v for v in versions if v.tag]
+        for old in [v for v in tagged if v.tag == newest.source or v in tagged[KEPT_TAGS:]]:
+            self.nomad.untag(job_id, old.tag)
+        if newest.source:
+            self.nomad.tag(job_id, newest.number, newest.source, "deployed by warmfleet")
+
+
+def _view(
+    watch: _Watch, deployment: Deployment | None, stories: tuple[Story, ...], seen: Mapping[str, Replica], model: Model | None
+) -> View:
+    judged = watch.replicas > 0 and model is not None
+    broken = inspector.broken_of(stories, watch.version) if judged else ()
+    fresh = tuple(_fresh(s.alloc_id, seen.get(s.alloc_id), watch) for s in stories if _is_fresh(s, watch)) if judged else ()
+    patience_s = model.patience_s if judged and model else float("inf")
+    why = inspector.summary(broken[-1]) if broken else ""
+    return View(watch.way, deployment, watch.replicas, fresh, why, patience_s=patience_s)
+
+
+def _is_fresh(story: Story, watch: _Watch) -> bool:
+    return story.wanted and story.job_version >= watch.version and story.client_status in ("pending", "running")
+
+
+def _fresh(alloc_id: str, replica: Replica | None, watch: _Watch) -> Fresh:
+    called = alloc_id in watch.called
+    if replica is None:
+        return Fresh(alloc_id, warm=False, serves=False, called_healthy=called)
+    return Fresh(alloc_id, replica.warm, replica.serves, called, "" if replica.warm else replica.trouble)
+
+
+def _rows(stories: tuple[Story, ...], seen: Mapping[str, Replica], watch: _Watch) -> list[Row]:
+    return [_row(s, seen.get(s.alloc_id), judged=watch.replicas > 0) for s in stories if s.client_status in ("pending", "running")]
+
+
+def _row(story: Story, replica: Replica | None, *, judged: bool) -> Row:
+    state, colour = story.client_status, "yellow"
+    if not story.wanted:
+        state, colour = "leaving", "dim"
+    elif replica and replica.warm:
+        state, colour = ("serves", "green") if replica.serves else ("warm", "cyan")
+    elif judged and story.client_status == "running":
+        state = "loading"
+    return Row(story.alloc_id[:8], story.node, story.job_version, state, colour)
+
+
+def _intent(proposal: Proposal) -> str:
+    count = jobs.count(proposal.job)
+    return {
+        "start": f"starting {count}",
+        "beside": f"starting {count} new beside those that serve",
+        "one by one": f"replacing {count} one by one; never fewer than {proposal.floor} stay warm",
+        "in place": "changing it without touching its tasks",
+    }.get(proposal.way, f"replacing {count} by its own rules")
+
+
+def _detached(proposal: Proposal) -> str:
+    if proposal.way in ("beside", "one by one"):
+        return f"{proposal.part}: registered; the old replicas serve until `warmfleet deploy {proposal.part}` sees the new ones warm"
+    return f"{proposal.part}: registered"

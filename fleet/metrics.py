@@ -41,6 +41,9 @@ FAILOVERS = Metric(
     "warmfleet.router.failovers", "count", "request", ("model", "reason"), "attempts moved to another replica of the same model"
 )
 FALLBACKS = Metric("warmfleet.router.fallbacks", "count", "request", ("model", "to"), "requests moved to another model of the chain")
+RESUMES = Metric(
+    "warmfleet.router.resumes", "count", "stream", ("model", "reason"), "streams that broke after content and went on at another replica"
+)
 EJECTIONS = Metric("warmfleet.router.ejections", "count", "event", ("model",), "breakers opened")
 TRUNCATIONS = Metric(
     "warmfleet.router.truncations",

@@ -14,6 +14,7 @@ import msgspec
 
 MAX_EVENT_BYTES = 4 * 1024**2
 DONE = b"data: [DONE]\n\n"
+ERROR_MARK = b'{"error":'
 
 
 class Content(Enum):
@@ -101,6 +102,21 @@ def _says_something(choice: _Choice) -> bool:
 def _is_callers(error: object) -> bool:
     code = error.get("code") if isinstance(error, dict) else None
     return isinstance(code, int) and 400 <= code < 500 and code != 429
+
+
+def own_error(events: bytes) -> int:
+    """Where in whole events the engine's own error begins; -1: there is none, or it is the caller's mistake.
+
+    In content a quote is escaped, so text cannot imitate it, and one search is all that a chunk costs.
+    """
+    at = events.find(ERROR_MARK)
+    while at >= 0:
+        start = events.rfind(b"data:", 0, at)
+        line = events[start + 5 :].partition(b"\n")[0] if start >= 0 else b""
+        if line and _content_of(line.strip()) is Content.FAILED:
+            return start
+        at = events.find(ERROR_MARK, at + 1)
+    return -1
 
 
 def said_done(tail: bytes) -> bool:

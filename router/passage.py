@@ -55,9 +55,12 @@ class Passage:
             self._end()
 
     def broke(self, _connection: Connection, why: str) -> None:
-        self.broken(why)
+        self.fail(why, Event.FAILURE)
 
-    def broken(self, _why: str, event: Event | None = Event.FAILURE) -> None:
+    def broken(self, why: str, _reason: str, event: Event | None) -> None:
+        self.fail(why, event)
+
+    def fail(self, _why: str, event: Event | None) -> None:
         self._connection.keep = False
         self._relay.sink.cut()
         self._relay.finish(502, event)

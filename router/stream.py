@@ -1,8 +1,8 @@
 """The rest of an answer that is a stream of events, from its first content on.
 
 Law: whole events only, as they came; the caller's stream ends in one of two ways: as the engine's did, if that ended well, or with an
-error event and [DONE]. Never a truncated answer that looks like a success. The last events are kept by reference, to look for
-their end and the usage once.
+error event and [DONE]. Never a truncated answer that looks like a success. Where it breaks, the relay is asked first whether another
+replica can go on. What was sent is kept by reference for that (see transcript), and for the end and the usage, looked for once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from router import answers, events, headers
 from router.breaker import Event
 from router.errors import StreamTruncated, encode
+from router.transcript import CHUNKS_BYTES, Transcript
 from router.upstream import Connection
 
 if TYPE_CHECKING:
@@ -21,29 +22,39 @@ if TYPE_CHECKING:
 class EventStream:
     """A receiver of its connection."""
 
-    __slots__ = ("_before", "_chunks", "_connection", "_last", "_relay", "_rest", "_write")
+    __slots__ = ("_chunks", "_connection", "_heard", "_parts", "_relay", "_rest", "_said", "_size", "_write")
 
     def __init__(self, relay: Relay, connection: Connection, first: bytes, rest: bytes) -> None:
         self._relay = relay
         self._connection = connection
-        self._before = b""
-        self._last = first
+        self._parts = [first]
+        self._heard = 0  # so many of them have been read
+        self._size = len(first)
         self._rest = rest
+        self._said: Transcript | None = None
         self._chunks = relay.sink.chunks
         self._write = relay.sink.write
         connection.receiver = self
 
     def open(self) -> None:
         """Sends head and first events in one write."""
-        relay = self._relay
+        relay, first = self._relay, self._parts[0]
         if not self._chunks:
             relay.sink.keep_alive = False  # the body ends with the connection
         lines = headers.down_lines(self._connection.fields) + relay.lines()
         head = answers.head(200, lines, length=None, chunked=self._chunks, keep_alive=relay.sink.keep_alive)
-        if relay.write(head + self._framed(self._last)):
-            if self._connection.complete:
+        self._go(head, first)
+
+    def _go(self, head: bytes, first: bytes) -> None:
+        error_at = events.own_error(first)
+        if error_at >= 0:
+            first = self._parts[0] = first[:error_at]
+        if self._relay.write(head + self._framed(first)):
+            if error_at >= 0:
+                self.broken("the engine reported an error.", "error_event")
+            elif self._connection.complete:
                 self._end(b"")
-            elif relay.paused_at is not None:
+            elif self._relay.paused_at is not None:
                 self._connection.pause()
 
     def received(self, connection: Connection) -> None:
@@ -54,54 +65,91 @@ class EventStream:
             parts.clear()
             if self._rest or data[-2:] != b"\n\n":
                 data, self._rest = events.split(self._rest, data)
-        if connection.complete:
+        if events.ERROR_MARK in data and (at := events.own_error(data)) >= 0:
+            self._failed(data[:at])
+        elif connection.complete:
             self._end(data)
         elif data:
-            self._before = self._last
-            self._last = data
+            self._parts.append(data)
+            self._size += len(data)
+            if self._size > CHUNKS_BYTES:
+                self._compact()
             try:
                 self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunks else data)
             except RuntimeError:
                 self._relay.caller_left()
         elif len(self._rest) > events.MAX_EVENT_BYTES:
-            self.broken("one event was larger than the router holds")
+            self.broken("one event was larger than the router holds.", "oversized")
+
+    def _compact(self) -> None:
+        """Reads what was sent, but for the last events, in which the end is looked for."""
+        if self._said is None:
+            self._said = self._relay.transcript()
+        self._said.read(b"".join(self._parts[self._heard : -2]))
+        self._heard = max(0, self._heard + 2 - len(self._parts))
+        self._parts = self._parts[-2:]
+        self._size = sum(map(len, self._parts))
+
+    def said(self) -> Transcript:
+        """All that the caller was sent until now."""
+        said = self._said = self._said or self._relay.transcript()
+        said.read(b"".join(self._parts[self._heard :]))
+        self._heard = len(self._parts)
+        return said
 
     def broke(self, _connection: Connection, why: str) -> None:
         """The engine is gone. After [DONE] nothing was missing."""
-        if not self._rest and events.said_done(self._last):
-            self._close(b"")
+        if not self._rest and self._parts and events.said_done(self._parts[-1]):
+            self.close(b"")
         else:
-            self.broken(why)
+            self.broken(f"{why}.", "connection")
 
-    def broken(self, why: str, event: Event | None = Event.FAILURE) -> None:
-        """Ends the caller's stream with an error event. `event` is for the breaker; None: the engine is not to blame."""
-        relay = self._relay
+    def broken(self, why: str, reason: str, event: Event | None = Event.FAILURE) -> None:
+        """No more comes from this engine. `event` is for the breaker; None: the engine is not to blame."""
         self._connection.keep = False
-        if relay.replica is not None:
-            relay.replica.counts.truncations += 1
+        if not self._relay.resume_elsewhere(self, why, reason, event):
+            self.fail(why, event)
+
+    def fail(self, why: str, event: Event | None) -> None:
+        """Ends the caller's stream with an error event."""
+        relay = self._relay
+        relay.truncated()
         error = StreamTruncated(f"The answer is incomplete, its stream broke: {why} Start the request again.")
         if relay.write(self._framed(events.failure(encode(error))) + self._ending()):
             relay.finish(502, event)
+
+    def _failed(self, before: bytes) -> None:
+        """The engine's own error: what came before it is content."""
+        if self._sent(before):
+            self.broken("the engine reported an error.", "error_event")
 
     def _end(self, data: bytes) -> None:
         """The engine's message is complete: did the stream end?"""
         if self._rest.strip() == b"data: [DONE]":
             data, self._rest = data + events.DONE, b""
-        tail = self._before + self._last + data
+        tail = b"".join(self._parts[-2:]) + data
         if self._rest or not events.finished(tail):
-            if not data or self._relay.write(self._framed(data)):
-                self.broken("it ended without a finish reason.")
+            if self._sent(data):
+                self.broken("it ended without a finish reason.", "truncated")
             return
         self._relay.count_usage(events.usage(tail))
-        self._close(data)
+        self.close(data)
 
-    def _close(self, data: bytes) -> None:
+    def _sent(self, data: bytes) -> bool:
+        """False: the caller has left."""
+        if not data:
+            return True
+        self._parts.append(data)
+        return self._relay.write(self._framed(data))
+
+    def close(self, data: bytes) -> None:
+        """Ends the caller's stream well, with these last events."""
         ending = (self._framed(data) if data else b"") + self._ending()
         if not ending or self._relay.write(ending):
             self._relay.finish(200)
 
     def _framed(self, data: bytes) -> bytes:
-        return answers.chunk(data) if self._chunks else data
+        return answers.chunk(data) if self._chunks and data else data
 
     def _ending(self) -> bytes:
         return answers.LAST_CHUNK if self._chunks else b""

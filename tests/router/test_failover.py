@@ -271,7 +271,7 @@ async def test_an_endpoint_that_leaves_finishes_what_it_has(start: Start) -> Non
 async def test_a_stream_never_looks_complete_unless_it_is(start: Start, name: str, script: Script, good: bool) -> None:
     router: Running = await start(engines=[("a", script), ("b", script)])
     async with await router.connect() as caller:
-        await caller.send(chat(stream=True))
+        await caller.send(chat(stream=True, n=2))  # several choices cannot go on elsewhere
         reply = await caller.reply()
         assert reply.status == 200
         assert reply.complete
@@ -281,7 +281,7 @@ async def test_a_stream_never_looks_complete_unless_it_is(start: Start, name: st
             assert events[-2:] == [b"data: [DONE]", b""]
             assert json.loads(events[-3][6:])["error"]["code"] == "stream_truncated"
             assert all(event.startswith(b"data: ") for event in events[:-1])
-        await caller.send(chat(stream=True))  # the connection is still well-formed
+        await caller.send(chat(stream=True, n=2))  # the connection is still well-formed
         assert (await caller.reply()).status == 200
     assert router.heard() == 2
     assert await router.metric('warmfleet_router_truncations_total{model="large"}') == (0 if good else 2)
@@ -294,7 +294,7 @@ async def test_a_stream_that_falls_silent_ends_with_an_error(start: Start) -> No
         await play.until_left()
 
     router: Running = await start(engines=[("a", stalls)], spec=with_slo(first_token_s=10.0, idle_s=0.3))
-    reply = await router.call(chat(stream=True))
+    reply = await router.call(chat(stream=True, n=2))
     assert b"stream_truncated" in reply.body
     assert reply.body.endswith(DONE)
     await until(lambda: router.engines["large/a"].open == 0)
@@ -316,7 +316,7 @@ async def test_streams_that_break_eject_the_replica(start: Start) -> None:
     broken = plays_and_cuts(SSE_HEAD + chunked([delta("one")], end=False))
     router: Running = await start(engines=[("a", broken, "lone")])
     for _ in range(3):
-        await router.call(chat("lone", stream=True))
-    reply = await router.call(chat("lone", stream=True))
+        await router.call(chat("lone", stream=True, n=2))
+    reply = await router.call(chat("lone", stream=True, n=2))
     assert (reply.status, reply.code) == (503, "model_not_warm")
     assert router.heard() == 3

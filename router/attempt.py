@@ -1,0 +1,162 @@
+"""One try of a request at one replica: from the choice to the first content.
+
+    dial ─► sent ─► accepted ─► content ─► the relay's `content`, `whole` or `large`
+      └───────┴─────────┴──► the relay's `failed`
+
+Law: it holds everything that comes before the first content, so a try that fails costs the caller nothing. What it has taken (in-flight
+counts, the connection, the breaker's probe) is given back by `leave`, once. A reused connection that dies before any byte is dialled
+anew and is nobody's failure. What becomes of the request is the relay's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from router import events, headers
+from router.breaker import Event
+from router.errors import Busy, RouterError, UpstreamFailed
+from router.replica import Replica
+from router.upstream import Connection
+from router.verdict import Verdict, verdict
+
+if TYPE_CHECKING:
+    from router.relay import Relay
+
+_HOLD_BODY_BYTES: Final = 256 * 1024
+_HOLD_EVENTS_BYTES: Final = 64 * 1024
+_PROBE_EVENT: Final = {Event.SUCCESS: Event.PROBE_OK, Event.FAILURE: Event.PROBE_FAILED, None: Event.PROBE_LEFT}
+
+
+class Attempt:
+    """A receiver of its connection. `held` and `rest` are the events that came, whole ones and the beginning of the next."""
+
+    # Class-level defaults: an attempt sets only what it needs, which halves the cost of making one.
+    connection: Connection | None = None
+    probe = False
+    status = 0
+    streams = False
+    held: bytes = b""
+    rest: bytes = b""
+    over = False
+    _task: asyncio.Task[None] | None = None
+
+    def __init__(self, relay: Relay, replica: Replica, now: float) -> None:
+        self._relay = relay
+        self.replica = replica
+        self.at = now
+        replica.in_flight += 1
+        replica.counts.in_flight += 1
+
+    def begin(self) -> None:
+        connection = self.replica.pool.take()
+        if connection is None:
+            self._task = asyncio.get_running_loop().create_task(self._dial())
+        else:
+            self._send(connection)
+
+    async def _dial(self) -> None:
+        pool = self.replica.pool
+        try:
+            connection = await pool.dial(self._relay.plane.limits.connect_s)
+        except OSError as error:
+            if not self.over:
+                self._failed(UpstreamFailed(f"No replica of {self.replica.model!r} takes connections: {error or 'timeout'}."), "connect")
+            return
+        if self.over:  # the caller has left meanwhile
+            pool.give_back(connection)
+        else:
+            self._send(connection)
+
+    def _send(self, connection: Connection) -> None:
+        self.connection = connection
+        try:
+            head, body = self._relay.message(self.replica)
+        except RouterError as error:
+            self._relay.fail(error)
+            return
+        connection.send(self, head, body)
+
+    # the receiver of the connection
+
+    def received(self, connection: Connection) -> None:
+        if not self.status and not self._accepts(connection):
+            return
+        if self.streams:
+            self._hold_events(connection)
+        elif connection.complete:
+            parts = connection.parts
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.clear()
+            self._relay.whole(self, connection, body)
+        elif sum(map(len, connection.parts)) > _HOLD_BODY_BYTES:
+            self._relay.large(self, connection)
+
+    def _accepts(self, connection: Connection) -> bool:
+        status = connection.status
+        found = verdict(status)
+        if found is Verdict.PASS:
+            self.status = status
+            self.streams = status == 200 and headers.value_of(connection.fields, b"content-type").startswith(b"text/event-stream")
+            return True
+        if found is Verdict.BUSY:
+            retry_after_s = headers.retry_after_s(connection.fields)
+            error = Busy(f"Every replica that was tried is at its limit (HTTP {status}); try again shortly.", retry_after_s=retry_after_s)
+            self._failed(error, "busy", Event.SUCCESS)
+        else:
+            self._failed(UpstreamFailed(f"The engine failed with HTTP {status}."), "status")
+        return False
+
+    def _hold_events(self, connection: Connection) -> None:
+        whole, self.rest = events.split(self.rest, b"".join(connection.parts))
+        connection.parts.clear()
+        self.held += whole
+        found = events.content(whole)
+        if found is events.Content.FAILED:
+            self._failed(UpstreamFailed("The engine reported an error before any content."), "error_event")
+        elif found is events.Content.SOME or len(self.held) > _HOLD_EVENTS_BYTES:
+            self._relay.content(self, connection)
+        elif connection.complete or len(self.rest) > events.MAX_EVENT_BYTES:
+            self._failed(UpstreamFailed("The engine's stream had no content."), "empty")
+
+    def broke(self, connection: Connection, why: str) -> None:
+        """The connection is lost before any content."""
+        self.connection = None
+        stale = connection.stale
+        connection.drop()
+        if stale:
+            self.begin()
+        else:
+            self._failed(UpstreamFailed(f"The engine's connection broke before any content: {why}."), "connection")
+
+    def _failed(self, error: RouterError, why: str, event: Event = Event.FAILURE) -> None:
+        self._relay.failed(self, error, why, event)
+
+    # ends
+
+    def tell(self, event: Event | None) -> None:
+        """Tells the breaker. A probe speaks once; what follows it is an ordinary request. None: nothing can be said of the replica."""
+        if self.probe:
+            self.probe = False
+            self.replica.report(_PROBE_EVENT[event], self._relay.plane.clock())
+        elif event is not None:
+            self.replica.report(event, self._relay.plane.clock())
+
+    def leave(self, event: Event | None) -> None:
+        """Gives back everything that it holds; an answer that is not complete is cut off."""
+        if self.over:
+            return
+        self.over = True
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.release()
+        replica = self.replica
+        replica.in_flight -= 1
+        replica.counts.in_flight -= 1
+        self.tell(event)
+
+    def drop(self) -> None:
+        """Leaves at once: the caller has gone, or another attempt was faster."""
+        if self.connection is not None:
+            self.connection.keep = False
+        self.leave(None)

@@ -124,6 +124,7 @@ class WorkersEnd:
 
     async def answer_forever(self) -> None:
         """Until the parent is gone. Raises: ConnectionError, asyncio.IncompleteReadError"""
+        self._line.send(Given(0, self._report()))
         while True:
             message = await self._line.read()
             if isinstance(message, Give):

@@ -38,4 +38,5 @@ def speak_json(stream: TextIO = sys.stderr) -> logging.Handler:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     return handler

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
@@ -38,6 +37,7 @@ class Worker:
     process: asyncio.subprocess.Process
     line: Line
     asked: Awaited = field(default_factory=Awaited)
+    is_up: bool = False
 
 
 class Supervisor:
@@ -57,8 +57,8 @@ class Supervisor:
     async def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
-        beside = [asyncio.create_task(part) for part in self._beside()]
-        keeping = [asyncio.create_task(self._keep(slot)) for slot in range(self._count)]
+        beside = [self._begin(part) for part in self._beside()]
+        keeping = [self._begin(self._keep(slot)) for slot in range(self._count)]
         await self._stop.wait()
         for task in beside:
             task.cancel()
@@ -71,6 +71,20 @@ class Supervisor:
             self._signal(signal.SIGKILL)
             await asyncio.wait(late)
         return 1 if self._failed else 0
+
+    def _begin(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(part)
+        task.add_done_callback(self._must_not_fail)
+        return task
+
+    def _must_not_fail(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("a part of the workers' parent died, so the router stops: %s", task, exc_info=task.exception())
+            self._fail()
+
+    def _fail(self) -> None:
+        self._failed = True
+        self._stop.set()
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
         parts = [self._look_forever()]
@@ -93,8 +107,7 @@ class Supervisor:
             log.error("worker %d ended with %d and is started again", slot, code)
             if deaths >= _MOST_QUICK_DEATHS:
                 log.critical("worker %d ended %d times right after its start, so the router stops", slot, deaths)
-                self._failed = True
-                self._stop.set()
+                self._fail()
 
     async def _live(self, slot: int) -> int:
         worker = await self._start(slot)
@@ -114,7 +127,7 @@ class Supervisor:
         with theirs:
             handed = [theirs.fileno(), *(sock.fileno() for sock in self._sockets)]
             command = [sys.executable, "-m", "router", "worker", *map(str, handed)]
-            process = await asyncio.create_subprocess_exec(*command, pass_fds=handed, env=os.environ)
+            process = await asyncio.create_subprocess_exec(*command, pass_fds=handed)
         return Worker(slot, process, await Line.over(ours))
 
     async def _hear(self, worker: Worker) -> None:
@@ -123,6 +136,7 @@ class Supervisor:
             while True:
                 message = await worker.line.read()
                 if isinstance(message, Given):
+                    worker.is_up = True
                     self._ledger.heard(worker.slot, message.report)
                     worker.asked.answered(message.number, message.report)
                 elif isinstance(message, Want):
@@ -152,7 +166,7 @@ class Supervisor:
         return self._ledger.total()
 
     async def _ask_all(self) -> None:
-        await asyncio.gather(*(self._ask(worker) for worker in self._workers.values()), return_exceptions=False)
+        await asyncio.gather(*(self._ask(worker) for worker in self._workers.values() if worker.is_up))
 
     async def _ask(self, worker: Worker) -> None:
         try:

@@ -65,7 +65,8 @@ class Line:
         length = int.from_bytes(await self._reader.readexactly(_LENGTH_BYTES))
         if length > _LONGEST_BYTES:
             raise ConnectionError(f"a frame of {length} bytes is none of ours")
-        return self._decode.decode(await self._reader.readexactly(length))
+        message: Message = self._decode.decode(await self._reader.readexactly(length))
+        return message
 
     def send(self, message: Message) -> None:
         data = msgspec.msgpack.encode(message)
@@ -90,15 +91,14 @@ class Awaited:
 
     async def ask(self, send: Callable[[int], None]) -> Report:
         """Raises: NoAnswer: not in time, or the line is gone."""
-        number, future = next(self._numbers), asyncio.get_running_loop().create_future()
+        number = next(self._numbers)
+        future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         self._futures[number] = future
         try:
             send(number)
             async with asyncio.timeout(_PATIENCE_S):
                 return await future
-        except (OSError, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and not future.cancelled():
-                raise
+        except OSError as error:  # TimeoutError is one
             raise NoAnswer("the other process does not answer") from error
         finally:
             self._futures.pop(number, None)
@@ -111,7 +111,8 @@ class Awaited:
     def give_up(self) -> None:
         """The line is gone: nobody will answer."""
         for future in self._futures.values():
-            future.cancel()
+            if not future.done():
+                future.set_exception(NoAnswer("the other process is gone"))
 
 
 class WorkersEnd:

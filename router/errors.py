@@ -33,6 +33,7 @@ import msgspec
 
 from fleet.errors import WarmfleetError
 
+CALLER_LEFT = 499  # a status for our own books: nobody was there to read it
 _RETRY_S = 5
 _LONGEST_RETRY_S = 120  # openai-python gives up at once on a longer retry-after
 

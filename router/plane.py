@@ -17,6 +17,7 @@ from fleet.model import Router as Limits
 from fleet.recorder import Recorder
 from fleet.state import ModelState
 from router import levels, requests, selector
+from router.access import AccessLog
 from router.affinity import Shares, share_of
 from router.catalogue import Catalogue, Plan
 from router.errors import BadSession, CapacityError, NotWarm, StoreAway
@@ -84,6 +85,8 @@ class DataPlane:
     is_leaving: bool = False
     description: str = ""
     """Digest of the fleet's description that is in force."""
+    access: AccessLog | None = None
+    """None: no request is written down."""
     active: set[Ends] = field(default_factory=set)
     room: Room = field(init=False)
     sessions: SessionTable = field(init=False)

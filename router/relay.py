@@ -13,30 +13,33 @@ No task per request: only a dial or a look-up is one.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Sequence
+from typing import Literal
 
 from fleet import metrics
-from router import answers, events, headers, requests, resume, resumption, selector
+from router import answers, events, headers, preamble, requests, resume, resumption, selector
 from router.attempt import Attempt
 from router.breaker import Event
 from router.catalogue import NO_ROUTE, Plan
 from router.clocks import Clock, overdue
-from router.errors import RouterError, Stopping, UpstreamSilent, to_http
+from router.errors import CALLER_LEFT, RouterError, Stopping, UpstreamFailed, UpstreamSilent, encode, to_http
 from router.headers import RequestHead
 from router.passage import Passage
 from router.plane import DataPlane
+from router.ramp import NO_LIMIT
 from router.replica import Replica
 from router.resumption import Resumption
-from router.select import Choice, NoCandidate, select
+from router.select import Choice, NoCandidate, Reason, select
 from router.sessions import Session
 from router.sink import Sink
 from router.stream import EventStream
 from router.tally import UNKNOWN
+from router.tenant import Tenant, tenant
 from router.transcript import Transcript
 from router.upstream import Connection
+from router.waiting import Wait, no_room
 
 MOST_ATTEMPTS = 6
-_CALLER_LEFT: Final = 499
 
 
 class Relay:
@@ -51,11 +54,17 @@ class Relay:
     begun: EventStream | Passage | None = None
     resumption: Resumption | None = None
     tried: tuple[Replica, ...] = ()
+    wait: Wait | None = None
+    opened = False  # the caller has the head of a stream already
+    held_s = 0.0
     done = False
     attempts = resumes = 0
     paused_at: float | None = None
+    ttft_s: float | None = None
+    usage: events.Usage | None = None
     _task: asyncio.Task[None] | None = None
-    _reason = "-"
+    _reason: Reason | Literal["-"] = "-"
+    _at_home: Reason = "home"
     _moved: str | None = None
     _error: RouterError | None = None
     _seen_at = 0.0
@@ -66,7 +75,7 @@ class Relay:
         self.sink = sink
         self.body = body
         self._path = path
-        self._head = head
+        self.head = head
         self.request_id = head.request_id or b"req-%032x" % plane.random_bits(128)
 
     @property
@@ -82,8 +91,8 @@ class Relay:
         try:
             self.ask = ask = requests.decode(self.body)
             plane.catalogue.check(ask.model)
-            if self._head.session is not None:
-                self.session_id = selector.parse(self._head.session)
+            if self.head.session is not None:
+                self.session_id = selector.parse(self.head.session)
         except RouterError as error:
             self.fail(error)
             return
@@ -95,28 +104,54 @@ class Relay:
             self._task = asyncio.get_running_loop().create_task(self._look_up(ask.model, self.session_id))
 
     async def _look_up(self, model: str, session_id: str) -> None:
-        session = await self.plane.look_up(session_id)
+        plane = self.plane
+        session = await plane.look_up(session_id, self.tenant)
         if not self.done:
-            self._resolve(model, session or Session(self.plane.catalogue.selector_for(model)))
+            self._resolve(model, session or plane.begin_session(session_id, plane.catalogue.selector_for(model), self.tenant))
 
     def _resolve(self, model: str, session: Session | None) -> None:
+        plane = self.plane
+        if session is not None and session.model:
+            session = plane.at_turn(session, self.body)
         self.session = session
-        self.plan = plan = self.plane.catalogue.plan(model, session)
-        if session is not None and session.home:
-            self.home = self.plane.homes.get(session.home)
-        self.plane.tally.of(plan.wanted).arrivals += 1
-        self._attempt(plan)
+        self.plan = plan = plane.catalogue.plan(model, session)
+        plane.tally.of(plan.wanted).arrivals += 1
+        if session is None:
+            if plane.limits.affinity and (near := plane.near(plan.chain[0], self.body)) is not None:
+                self.home, self._at_home = near, "prefix"
+        elif session.home:
+            self.home = plane.homes.get(session.home)
+        if plane.room.size and self.home is None and plane.room.has(plan.first):
+            no_room(self, plan, NoCandidate("full"))  # those who wait for these models were here before
+        else:
+            self._attempt(plan)
+
+    @property
+    def reason(self) -> str:
+        """Why the last attempt was where it was."""
+        return self._reason
+
+    @property
+    def tenant(self) -> Tenant:
+        return tenant(self.head.authorization, self.sink.peer)
 
     # attempts
 
     def _attempt(self, plan: Plan) -> None:
-        plane = self.plane
-        now = plane.clock()
-        choice = select(plan.chain, plane.warm, home=self.home, tried=self.tried, now=now, random=plane.random)
-        if isinstance(choice, NoCandidate) or self.attempts >= MOST_ATTEMPTS:
-            self.fail(self._error or plane.refusal(plan, choice if isinstance(choice, NoCandidate) else NoCandidate("tried")))
+        choice = self.choose(plan.chain if self.tried else plan.first)
+        if self.attempts >= MOST_ATTEMPTS:
+            choice = NoCandidate("tried")
+        if isinstance(choice, Choice):
+            self.try_at(choice, self.plane.clock())
+        elif self.tried:
+            self.fail(self._error or self.plane.refusal(plan, choice))
         else:
-            self.try_at(choice, now)
+            no_room(self, plan, choice)
+
+    def choose(self, chain: Sequence[str]) -> Choice[Replica] | NoCandidate:
+        """Where among these models the next attempt would be."""
+        plane = self.plane
+        return select(chain, plane.warm, home=self.home, tried=self.tried, now=plane.clock(), random=plane.random, at_home=self._at_home)
 
     def try_at(self, choice: Choice[Replica], now: float) -> None:
         """Begins an attempt."""
@@ -142,7 +177,7 @@ class Relay:
         if self.ask is not None and self.ask.model != replica.model:
             body = requests.with_model(body, replica.model)
         head = b"POST %b HTTP/1.1\r\n%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-        return head % (self._path, replica.host_line, self._head.forward, self.request_id, len(body)), body
+        return head % (self._path, replica.host_line, self.head.forward, self.request_id, len(body)), body
 
     # what an attempt reports
 
@@ -155,7 +190,8 @@ class Relay:
             self.begun.open()
             return
         self._answered(attempt)
-        self.plane.tally.first_token(*self._tags(), self._seen_at - self.began)
+        self.ttft_s = self._seen_at - self.began
+        self.plane.tally.first_token(*self._tags(), self.ttft_s)
         self.begun = EventStream(self, connection, attempt.held, attempt.rest)
         self.begun.open()
 
@@ -165,6 +201,10 @@ class Relay:
             self.resumption.give_up()
             return
         self._answered(attempt)
+        if self.opened:
+            if preamble.end(self, body):
+                self.finish(attempt.status)
+            return
         lines = headers.down_lines(connection.fields) + self.lines()
         head = answers.head(attempt.status, lines, length=len(body), chunked=False, keep_alive=self.sink.keep_alive)
         if self.write(head + body):
@@ -175,6 +215,9 @@ class Relay:
         """The beginning of an answer that is too large to hold and not a stream."""
         if self.resumption is not None:
             self.resumption.give_up()
+            return
+        if self.opened:
+            self.fail(UpstreamFailed("The engine's answer is no stream, and too large to be passed on in one."))
             return
         self._answered(attempt)
         self.begun = Passage(self, connection, attempt.status)
@@ -238,7 +281,7 @@ class Relay:
             plan.trace if plan else b"selector=-; route=-",
             attempt.replica.trace if attempt else b"model=-; replica=-",
             self.attempts,
-            self._reason.encode(),
+            (f"{self._reason}; held={self.held_s * 1000:.0f}" if self.held_s else self._reason).encode(),
         )
         lines = b"x-request-id: %b\r\nx-route: %b; %b; attempts=%d; reason=%b\r\n" % (self.request_id, *trace)
         if self.session is not None and self.session_id is not None:
@@ -256,6 +299,7 @@ class Relay:
 
     def count_usage(self, usage: events.Usage | None) -> None:
         if usage is not None and self.attempt is not None:
+            self.usage = usage
             counts = self.attempt.replica.counts
             counts.input_tokens += usage.prompt_tokens
             counts.output_tokens += usage.completion_tokens
@@ -291,6 +335,8 @@ class Relay:
         )
         if clock is not None:
             self._ran_out(clock)
+        elif self.wait is not None:
+            self.wait.sweep(now)
         elif self.resumption is not None and attempt is None:
             self.resumption.sweep(now)
 
@@ -312,6 +358,9 @@ class Relay:
         """Our own answer, or our own end of one that has begun."""
         if self.begun is not None:
             self.begun.fail(str(error), None)
+        elif self.opened:
+            if preamble.end(self, encode(error)):
+                self.finish(to_http(error).status, None)
         elif self.write(answers.own(error, self.lines(), keep_alive=self.sink.keep_alive)):
             self.finish(to_http(error).status, None)
 
@@ -324,7 +373,7 @@ class Relay:
         if not self.done:
             if self.attempt is not None:
                 self.attempt.drop()
-            self.finish(_CALLER_LEFT, None)
+            self.finish(CALLER_LEFT, None)
 
     def finish(self, status: int, event: Event | None = Event.SUCCESS) -> None:
         """The one end of every request. `event` is for the breaker; None: it says nothing about the replica."""
@@ -332,12 +381,20 @@ class Relay:
             return
         self.done = True
         self.plane.active.discard(self)
-        tags = self._tags()
+        tags, took_s = self._tags(), self.plane.clock() - self.began
+        if self.plane.access is not None:
+            self.plane.access.note(self, tags, status, took_s)
+        if self.wait is not None:
+            self.wait.left()
+        elif status == 200 and (attempt := self.attempt) is not None and attempt.replica.limit < NO_LIMIT:
+            attempt.replica.grow()
         self.leave(event)
         self.plane.tally.answered(*tags, status)
-        self.plane.tally.took(*tags, self.plane.clock() - self.began)
-        self.begun = self.resumption = None
+        self.plane.tally.took(*tags, took_s)
+        self.begun = self.resumption = self.wait = None
         self.sink.finished()
+        if self.plane.room.size:
+            self.plane.room.release()
 
     def leave(self, event: Event | None) -> None:
         """Leaves the attempt under way; `event` is for the breaker."""

@@ -43,7 +43,7 @@ class EventStream:
             relay.sink.keep_alive = False  # the body ends with the connection
         lines = headers.down_lines(self._connection.fields) + relay.lines()
         head = answers.head(200, lines, length=None, chunked=self._chunks, keep_alive=relay.sink.keep_alive)
-        self._go(head, first)
+        self._go(b"" if relay.opened else head, first)
 
     def _go(self, head: bytes, first: bytes) -> None:
         error_at = events.own_error(first)

@@ -1,0 +1,149 @@
+"""The access log: one JSON line per answered request, written beside the requests and never by one.
+
+Law: a request adds a tuple to a bounded queue and is done; a task makes lines of it four times a second and writes them in a thread, so
+that a log nobody takes away delays no answer. What does not fit is counted as lost and said. What was asked or answered is in no line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from fleet import metrics
+from fleet.model import Router as Limits
+from fleet.recorder import Recorder
+from router import events
+from router.errors import CALLER_LEFT
+
+if TYPE_CHECKING:
+    from router.relay import Relay
+
+log = logging.getLogger(__name__)
+
+_EVERY_S: Final = 0.25
+_MOST_QUEUED: Final = 20_000
+
+
+class Line(msgspec.Struct, frozen=True):
+    """`time`: seconds since the epoch, at the end. `tried`: allocations that were left, in order. Times in milliseconds."""
+
+    time: float
+    request_id: str
+    session: bool
+    selector: int | None
+    route: str
+    model: str
+    replica: str | None
+    attempts: int
+    reason: str
+    tried: tuple[str, ...]
+    resumes: int
+    status: int
+    ttft_ms: float | None
+    latency_ms: float
+    input_tokens: int | None
+    output_tokens: int | None
+    held_ms: float
+    caller_left: bool
+    event: str = "access"
+    level: str = "info"
+
+
+def share(limits: Limits) -> float:
+    """Of the requests, how many are written."""
+    return {"off": 0.0, "sampled": limits.access_log_rate, "all": 1.0}[limits.access_log]
+
+
+Note = tuple[float, bytes, bool, int | None, str, str, str | None, int, str, tuple[str, ...], int, int, float | None, float]
+
+
+class AccessLog:
+    """`rate`: the share of the requests that is written; 0: none. A line's bytes are counted for its model."""
+
+    def __init__(
+        self,
+        rate: float,
+        recorder: Recorder,
+        wall: Callable[[], float],
+        random: Callable[[], float],
+        write: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.rate = rate
+        self.lost = 0
+        self._recorder = recorder
+        self._wall = wall
+        self._random = random
+        self._write = write or _to_stdout
+        self._queue: list[tuple[Note, events.Usage | None, float]] = []
+
+    def note(self, relay: Relay, tags: tuple[str, str], status: int, took_s: float) -> None:
+        """A request has been answered."""
+        if self.rate < 1 and self._random() >= self.rate:
+            return
+        if len(self._queue) >= _MOST_QUEUED:
+            self.lost += 1
+            return
+        model, route = tags
+        attempt, plan = relay.attempt, relay.plan
+        replica = attempt.replica.endpoint.alloc_id if attempt is not None else None
+        tried = tuple(replica.endpoint.alloc_id for replica in relay.tried)
+        selector = plan.selector if plan is not None else None
+        note = (self._wall(), relay.request_id, relay.session is not None, selector, route, model, replica)
+        more = (relay.attempts, relay.reason, tried, relay.resumes, status, relay.ttft_s, took_s)
+        self._queue.append(((*note, *more), relay.usage, relay.held_s))
+
+    async def write_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            await self.write_queued()
+
+    async def write_queued(self) -> None:
+        """Everything that has been noted so far, in one write."""
+        taken, self._queue = self._queue, []
+        if self.lost:
+            log.warning(
+                "%d requests are not in the access log: it is not taken away fast enough", self.lost, extra={"event": "access_lost"}
+            )
+            self.lost = 0
+        lines = [self._line(*one) for one in taken]
+        if lines:
+            try:
+                await asyncio.to_thread(self._write, b"".join(lines))
+            except OSError as error:
+                log.warning("%d lines of the access log could not be written: %s", len(lines), error, extra={"event": "access_lost"})
+
+    def _line(self, note: Note, usage: events.Usage | None, held_s: float) -> bytes:
+        at, request_id, in_session, selector, route, model, replica, attempts, reason, tried, resumes, status, ttft_s, took_s = note
+        line = Line(
+            time=round(at, 3),
+            request_id=request_id.decode("latin-1"),
+            session=in_session,
+            selector=selector,
+            route=route,
+            model=model,
+            replica=replica,
+            attempts=attempts,
+            reason=reason,
+            tried=tried,
+            resumes=resumes,
+            status=status,
+            ttft_ms=None if ttft_s is None else round(ttft_s * 1000, 3),
+            latency_ms=round(took_s * 1000, 3),
+            input_tokens=usage.prompt_tokens if usage is not None else None,
+            output_tokens=usage.completion_tokens if usage is not None else None,
+            held_ms=round(held_s * 1000, 3),
+            caller_left=status == CALLER_LEFT,
+        )
+        text = msgspec.json.encode(line) + b"\n"
+        self._recorder.count(metrics.LOG_BYTES, model, by=len(text))
+        return text
+
+
+def _to_stdout(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

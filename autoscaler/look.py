@@ -5,6 +5,7 @@ What a pass leaves to the next one about a model is `Carried`; a new term starts
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from autoscaler.coldstart import ColdStarts, measure
 from autoscaler.decide import Memory, Snapshot
 from autoscaler.forecast.question import Forecast
 from autoscaler.jobs import Jobs, JobView
-from autoscaler.signals import Unknown
+from autoscaler.signals import Signal, Unknown
 from autoscaler.states import States
 from autoscaler.world import Reader, World
 from fleet.metrics import CAPACITY_FACTOR, COLD_START, FAILED_STARTS
@@ -75,21 +76,22 @@ class Observer:
         """Raises: ControlPlaneError."""
         carried = self.carried.get(model.name) or await self._restored(model)
         view = await self.jobs.read(self.names.job(model.name))
-        snapshot = self._snapshot(model, view, world, carried, hands_off)
-        carried = self.carried[model.name] = self._learned(model, snapshot, carried)
+        scraped = self.reader.scraped(model, world)
+        snapshot = replace(self._snapshot(model, view, world, carried, hands_off), signals=self.reader.confirmed(model, scraped, world))
+        carried = self.carried[model.name] = self._learned(model, snapshot, carried, scraped)
         remarks = tuple(said for said in (carried.carrying.sentence, carried.cold.trouble) if said)
         snapshot = replace(snapshot, lead_s=carried.cold.p90_s, one=carried.carrying.one, remarks=remarks)
         return Look(model, view, replace(snapshot, forecast=self._forecast(model, snapshot)), carried)
 
-    def _learned(self, model: Model, snapshot: Snapshot, carried: Carried) -> Carried:
-        """What this pass teaches of cold starts and of what a replica carries."""
+    def _learned(self, model: Model, snapshot: Snapshot, carried: Carried, scraped: Mapping[str, Signal]) -> Carried:
+        """What this pass teaches of cold starts and of what a replica carries. Other sources are late, and so of another fleet."""
         seen = snapshot.capacity
         cold, ended = measure(carried.cold, seen.replicas, snapshot.at, seen.failures)
         for seconds in ended:
             self.recorder.observe(COLD_START, model.name, seconds=seconds)
         if failed := sum(start.at == snapshot.at for start in cold.failed):
             self.recorder.count(FAILED_STARTS, model.name, by=failed)
-        evidence = Evidence(snapshot.at, seen, snapshot.signals, self.reader.spec.autoscaler.window_s, model.slo.ttft_s)
+        evidence = Evidence(snapshot.at, seen, scraped, self.reader.spec.autoscaler.window_s, model.slo.ttft_s)
         carrying = learn(carried.carrying, evidence)
         for demand, factor in carrying.factors.items():
             self.recorder.gauge(CAPACITY_FACTOR, model.name, demand, value=factor)
@@ -117,7 +119,6 @@ class Observer:
         return Snapshot(
             at=world.now,
             capacity=seen,
-            signals=self.reader.signals(model, world),
             scaled_at=view.scaled_at,
             obstacle=view.obstacle,
             hands_off=hands_off,

@@ -68,10 +68,13 @@ class Reader:
         self._history = extend(self._history, [t.name for t in targets], answers, now=now, keep_s=keep_s)
         return World(now, routers, replicas, self._history)
 
-    def signals(self, model: Model, world: World) -> Mapping[str, Signal]:
-        """By name, of all sources."""
+    def scraped(self, model: Model, world: World) -> Mapping[str, Signal]:
+        """By name, as routers and engines say it themselves."""
         engines = [_name("replica", i) for i in of_model(world.replicas, model.name) if i.passing]
-        scraped = demand(world.history, model.name, [_name("router", r) for r in world.routers], engines, self._window(world))
+        return demand(world.history, model.name, [_name("router", r) for r in world.routers], engines, self._window(world))
+
+    def confirmed(self, model: Model, scraped: Mapping[str, Signal], world: World) -> Mapping[str, Signal]:
+        """The same with what the further sources know."""
         return combined(scraped, [source.signals(model.name, world.now) for source in self.sources])
 
     def loads(self, model: Model, world: World) -> Mapping[str, Signal]:

@@ -8,6 +8,7 @@ env). Pure; says nothing about the numbers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from autoscaler.datadog.question import Kind, Query
@@ -35,12 +36,13 @@ _OURS: Sequence[tuple[Metric, Kind, float]] = (
     (SESSION_STARTS, "count", 100),
     (LOG_BYTES, "count", 1e6),
 )
-_VLLM: Sequence[tuple[str, Kind, str, float, float]] = (
-    (QUEUED, "level", "vllm.num_requests.waiting", 100, 1e12),
-    (KV_USE, "level", "vllm.kv_cache_usage_perc", 1, 1),
-    (KV_USE_OLD, "level", "vllm.gpu_cache_usage_perc", 1, 1),  # its former name, which the check may still use
-    (QUEUE_SUM, "count", "vllm.request.queue_time.seconds.sum", 100, 1e12),
-    (QUEUE_COUNT, "count", "vllm.request.queue_time.seconds.count", 100, 1e12),
+_VLLM: Sequence[Query] = (
+    # All that wait, those that vLLM defers too: the check does not tell them apart as a scrape does.
+    Query(QUEUED, "level", "vllm.num_requests.waiting", "", "service", usual=100),
+    Query(KV_USE, "level", "vllm.kv_cache_usage_perc", "", "service", space="avg", most=1),
+    Query(KV_USE_OLD, "level", "vllm.gpu_cache_usage_perc", "", "service", space="avg", most=1),  # former name; the check may still use it
+    Query(QUEUE_SUM, "count", "vllm.request.queue_time.seconds.sum", "", "service", usual=100),
+    Query(QUEUE_COUNT, "count", "vllm.request.queue_time.seconds.count", "", "service", usual=100),
 )
 _LATENCIES: Sequence[tuple[str, Kind]] = ((LATENCY_SUM, "distribution_sum"), (LATENCY_COUNT, "distribution_count"))
 
@@ -64,13 +66,12 @@ def _routers(spec: Spec) -> Iterator[Query]:
 
 
 def _engines(spec: Spec) -> Iterator[Query]:
-    services = [Names(spec.fleet.name).job(model.name) for model in spec.models if model.engine == "vllm"]
-    if not services:
+    models = tuple(model.name for model in spec.models if model.engine == "vllm")
+    if not models:
         return
-    scope = f"env:{spec.datadog.env} AND service IN ({','.join(services)})"
-    for name, kind, metric, usual, most in _VLLM:
-        space = "avg" if name in (KV_USE, KV_USE_OLD) else "sum"
-        yield Query(name, kind, metric, scope, "service", f"{spec.fleet.name}-", "avg" if space == "avg" else "sum", most, usual)
+    services = ",".join(map(Names(spec.fleet.name).job, models))
+    for engine in _VLLM:
+        yield replace(engine, scope=f"env:{spec.datadog.env} AND service IN ({services})", prefix=f"{spec.fleet.name}-", models=models)
 
 
 def _gpus(spec: Spec) -> Iterator[Query]:

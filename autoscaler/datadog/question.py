@@ -21,7 +21,7 @@ Kind = Literal["count", "level", "lines", "distribution_sum", "distribution_coun
 class Query:
     """One series per value of `tag`; the model's name is that value without `prefix`.
 
-    `target` is a metric, for `lines` a log search; `scope` is Datadog's filter of a metric.
+    `target` is a metric, for `lines` a log search; `scope` is Datadog's filter of a metric. `models`: whom it is about; empty: all.
     `most`: larger values cannot be. `usual`: below a thousand times this nothing counts as a jump.
     """
 
@@ -34,6 +34,7 @@ class Query:
     space: Literal["sum", "avg"] = "sum"
     most: float = 1e12
     usual: float = 1.0
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def readings(series: Iterable[Series], queries: Sequence[Query], models: Iterabl
 
 def _told(rows: Sequence[Series], queries: Sequence[Query], model: str, look: Look) -> _Told:
     buckets: dict[str, Buckets | Unknown] = {}
+    queries = [query for query in queries if not query.models or model in query.models]
     for query in queries:
         mine = [row for row in rows if row.query == query.name and f"{query.tag}:{query.prefix}{model}" in row.tags]
         if len(mine) > 1:

@@ -205,6 +205,18 @@ async def test_the_signals_of_the_engines(rows: Mapping[str, Mapping[int, float]
     assert seen == (signal if isinstance(signal, Unknown) else replace(signal, value=pytest.approx(signal.value)))
 
 
+async def test_engines_that_datadog_does_not_watch_are_not_unknown_but_absent() -> None:
+    """A model on llama.cpp beside one on vLLM: no check of Datadog's reads llama.cpp."""
+    mixed = fleet()
+    other = replace(mixed.models[0], name="local-model", engine="llamacpp")
+    async with asking(series(("kv_use", SERVICE, buckets(0.5, 0.7)))) as (client, _):
+        reader = Reader(replace(mixed, models=(*mixed.models, other)), client, Recorder(), Clock(), lambda: 0.0)
+        await reader.ask_once()
+    assert KV_USE in reader.signals("small-model", NOW)
+    assert KV_USE not in reader.signals("local-model", NOW)
+    assert REQUESTS_PER_MIN in reader.signals("local-model", NOW)
+
+
 async def test_the_routers_own_count_of_log_bytes_goes_before_datadogs_estimate() -> None:
     rows = (
         ("in_flight", MODEL, buckets(*[1.0] * 12)),

@@ -207,7 +207,10 @@ class Nomad:
             raise Unreachable(f"Nomad at {self.address} does not answer: {type(error).__name__}") from error
         except exceptions.BaseNomadException as error:
             raise self._refusal(error) from error
-        return response.text if text else response.json()
+        try:
+            return response.text if text else response.json()
+        except requests.JSONDecodeError as error:
+            raise Unreachable(f"what answers at {self.address} is no answer of Nomad: {response.text[:60]!r}") from error
 
     def _refusal(self, error: exceptions.BaseNomadException) -> Exception:
         answer = error.nomad_resp

@@ -27,6 +27,7 @@ _COMMANDS = {
     "scale": "fleet.deploy.commands:scale",
     "jobs": "fleet.deploy.commands:jobs",
     "docs": "fleet.commands:docs",
+    "reload": "fleet.reload:reload",
     "explain": "fleet.live:explain",
     "pause": "fleet.live:pause",
     "resume": "fleet.live:resume",

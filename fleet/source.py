@@ -44,6 +44,11 @@ def read(path: Path) -> Node:
     return _json(text, path) if path.suffix == ".json" else _toml(text, path)
 
 
+def read_json(text: str, where: str) -> Node:
+    """A JSON document that is no file; `where` names it in findings. Raises: SpecError"""
+    return _json(text, Path(where))
+
+
 def plain(node: Node) -> Any:
     """The bare value: dicts, lists and scalars."""
     if isinstance(node.value, dict):

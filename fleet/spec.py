@@ -22,7 +22,7 @@ from fleet.errors import Finding, SpecError
 from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime, Spec
 from fleet.rules import Draft, complaints
 from fleet.settings import Setting, settings_of, table_at
-from fleet.source import Node, assign, dotted, locate, merge, plain, read
+from fleet.source import Node, assign, dotted, locate, merge, plain, read, read_json
 from fleet.toml_lines import Path as KeyPath
 from fleet.units import format_duration, format_size
 
@@ -77,7 +77,19 @@ def load(path: Path, *, var_files: Sequence[Path] = (), variables: Sequence[str]
     Raises:
         SpecError: with every finding, each with its file and line, or the option it is about.
     """
-    root = _merged(path, var_files, variables)
+    return _checked(_merged(path, var_files, variables))
+
+
+def parse(document: bytes, where: str) -> Loaded:
+    """The fleet in a JSON document as `resolved_json` makes it; `where` names it in findings.
+
+    Raises:
+        SpecError: with every finding.
+    """
+    return _checked(read_json(document.decode(errors="replace"), where))
+
+
+def _checked(root: Node) -> Loaded:
     raw = plain(root)
     try:
         spec = _SPEC.validate_json(json.dumps(raw))

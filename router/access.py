@@ -67,13 +67,12 @@ class AccessLog:
 
     def __init__(
         self,
-        rate: float,
         recorder: Recorder,
         wall: Callable[[], float],
         random: Callable[[], float],
         write: Callable[[bytes], None] | None = None,
     ) -> None:
-        self.rate = rate
+        self.rate = 0.0
         self.lost = 0
         self._recorder = recorder
         self._wall = wall

@@ -24,7 +24,8 @@ from fleet.consul import Consul
 from fleet.model import Spec
 from fleet.names import Names
 from fleet.recorder import Recorder
-from router import api, watch
+from router import api, chronicle, reload, watch
+from router.access import AccessLog, share
 from router.catalogue import Catalogue
 from router.channel import Line, WorkersEnd
 from router.clocks import SWEEP_S
@@ -34,6 +35,7 @@ from router.limit import BodyLimit
 from router.plane import DataPlane
 from router.protocol import RouterProtocol, bound
 from router.redis import RedisSessions
+from router.reload import Descriptions, live_limits
 from router.snapshot import Snapshot
 from router.tally import Tally
 
@@ -58,15 +60,25 @@ class Wired:
 def wire(spec: Spec, *, description: str = "", consul_token: str | None = None, parent: socket.socket | None = None) -> Wired:
     """`description`: the digest of the spec. `parent`: the line to the process that adds up several workers; None: there is one."""
     plane, store = _plane(spec)
-    plane.description = description
     protocol = bound(plane)
     reports = Reports(plane, store)
+    access = AccessLog(plane.recorder, plane.wall, plane.random)
+
+    def apply(now: Spec, digest: str) -> None:
+        plane.configure(Catalogue(now), live_limits(spec.router, now.router), digest)
+        access.rate = share(plane.limits)
+        plane.access = access if access.rate else None
+
+    apply(spec, description)
+    descriptions = Descriptions(spec, description, Names(spec.fleet.name).spec, apply)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         consul = Consul(spec.fleet.consul, consul_token)
         end = reports.end = WorkersEnd(await Line.over(parent), reports.own) if parent is not None else None
-        tasks = [_start(part) for part in _parts(spec, consul, plane, store, protocol, end=end)]
+        parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.write_forever()]
+        parts.append(reload.follow(consul, Names(spec.fleet.name), descriptions))
+        tasks = [_start(part) for part in parts]
         try:
             yield
         finally:
@@ -74,13 +86,14 @@ def wire(spec: Spec, *, description: str = "", consul_token: str | None = None, 
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await access.write_queued()
             if end is not None:
                 await end.leave()
             await store.close()
             await consul.close()
 
     app = FastAPI(title="Warmfleet router", lifespan=lifespan)
-    app.add_middleware(BodyLimit, limit_bytes=spec.router.max_body_bytes)
+    app.add_middleware(BodyLimit, limit_bytes=lambda: plane.limits.max_body_bytes)
     api.install(app, plane, spec.fleet.name, reports.everyone)
     return Wired(spec, plane, store, protocol, app)
 
@@ -119,6 +132,7 @@ def _parts(
         watch.follow_endpoints(consul, names, plane),
         watch.follow_states(consul, names, plane),
         sweep_forever(plane, protocol),
+        chronicle.write_forever(plane, lambda: store.away_since is not None),
         store.write_forever(),
         store.listen_forever(),
     ]

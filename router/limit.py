@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimit:
-    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, limit_bytes: Callable[[], int]) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
 
@@ -21,7 +23,7 @@ class BodyLimit:
             nonlocal seen_bytes
             message = await receive()
             seen_bytes += len(message.get("body", b""))
-            if seen_bytes > self._limit_bytes:
+            if seen_bytes > self._limit_bytes():
                 raise HTTPException(413)
             return message
 

@@ -123,6 +123,16 @@ class DataPlane:
         self._sort()
         self.room.release()
 
+    def configure(self, catalogue: Catalogue, limits: Limits, description: str) -> None:
+        """Takes over another description; what began by the old one ends by it."""
+        self.catalogue, self.limits, self.description = catalogue, limits, description
+        for model in catalogue.models:
+            self.tally.of(model)
+        for replica in self._replicas.values():
+            replica.slo = catalogue.slo(replica.model)
+        self._sort()
+        self.room.release()
+
     def heard(self) -> None:
         self.feed = Feed(self.clock(), None, self.feed.kept_since)
 

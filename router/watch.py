@@ -5,6 +5,7 @@ Law: a lost watch changes nothing but the age of what we know. Consul is asked b
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TypeVar
@@ -13,29 +14,48 @@ from fleet import state
 from fleet.consul import Consul, Instance, Lost, Seen, watch
 from fleet.names import Names
 from fleet.state import ModelState
+from router.grace import Grace
 from router.plane import DataPlane
 from router.snapshot import snapshot
 
 log = logging.getLogger(__name__)
+
+_FORGET_S = 1.0
 T = TypeVar("T")
 
 
 async def follow_endpoints(consul: Consul, names: Names, plane: DataPlane) -> None:
     """For ever: the passing replicas of all models."""
-    async for seen in watch(lambda index: consul.instances(names.model_service, index=index)):
-        if isinstance(seen, Lost):
-            if plane.feed.lost_since is None:
-                log.warning("endpoints are frozen at the last good snapshot: %s", seen.error)
-            plane.lost()
-        else:
-            plane.heard()
-            plane.apply(snapshot(seen.value, seen.index))
+    grace = Grace()
+    forgetting = asyncio.create_task(_forget(grace, plane))
+    try:
+        async for seen in watch(lambda index: consul.instances(names.model_service, index=index)):
+            if isinstance(seen, Lost):
+                if plane.feed.lost_since is None:
+                    log.warning("endpoints are frozen at the last good snapshot: %s", seen.error)
+                grace.lost()
+                plane.lost()
+            else:
+                plane.heard()
+                believed = grace.seen(snapshot(seen.value, seen.index), plane.clock())
+                plane.feed.kept_since = grace.since
+                plane.apply(believed)
+    finally:
+        forgetting.cancel()
+
+
+async def _forget(grace: Grace, plane: DataPlane) -> None:
+    while True:
+        await asyncio.sleep(_FORGET_S)
+        if (believed := grace.expired(plane.clock())) is not None:
+            plane.feed.kept_since = None
+            plane.apply(believed)
 
 
 async def follow_states(consul: Consul, names: Names, plane: DataPlane) -> None:
     """For ever: the autoscaler's documents. One that cannot be read is left out, and said once."""
     bad: set[str] = set()
-    async for documents in _values(watch(lambda index: consul.documents(names.model_state_prefix, index=index))):
+    async for documents in _not_wiped(watch(lambda index: consul.documents(names.model_state_prefix, index=index))):
         states, unreadable = decode_states(documents)
         for key in unreadable - bad:
             log.warning("the document at %s in Consul is not a model state; the autoscaler writes it: is its version another one?", key)
@@ -66,6 +86,19 @@ def decode_states(documents: Mapping[str, bytes]) -> tuple[dict[str, ModelState]
 def redis_url(instances: tuple[Instance, ...]) -> str:
     """The first passing instance as a URL, or empty."""
     return next((f"redis://{i.host}:{i.port}/0" for i in instances if i.passing), "")
+
+
+async def _not_wiped(seen: AsyncIterator[Seen[Mapping[str, T]] | Lost]) -> AsyncIterator[Mapping[str, T]]:
+    """Values, without the empty ones of a Consul that has forgotten: its index went backwards, or it was away."""
+    index, was_lost = 0, False
+    async for one in seen:
+        if isinstance(one, Lost):
+            was_lost = True
+            continue
+        is_wiped = not one.value and (one.index < index or was_lost)
+        index, was_lost = one.index, False
+        if not is_wiped:
+            yield one.value
 
 
 async def _values(seen: AsyncIterator[Seen[T] | Lost]) -> AsyncIterator[T]:

@@ -1,0 +1,67 @@
+"""The command `reload`: routers take over a changed description without a restart.
+
+The checked description is put into Consul as one document; every router watches it. What only a restart can change (addresses, ports,
+workers, sizes of tables) is taken over by the next deployment. `--withdraw` removes the document: routers go back to the one they
+were deployed with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
+
+import click
+
+from fleet.commands import Source, described
+from fleet.consul import Consul
+from fleet.errors import Conflict
+from fleet.names import Names
+from fleet.spec import Loaded, resolved_json
+
+T = TypeVar("T")
+
+
+@click.command()
+@described
+@click.option("--consul", "address", envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API.  [default: CONSUL_HTTP_ADDR, fleet.consul]")
+@click.option("--withdraw", is_flag=True, help="Remove the published description instead.")
+def reload(source: Source, address: str | None, withdraw: bool) -> None:
+    """Let running routers take over the description.
+
+    Routes, models, their SLOs and the routers' limits change at once; nothing is restarted. A description with a mistake is not published.
+    CONSUL_HTTP_TOKEN is used where it is set.
+    """
+    loaded = source.load()
+    fleet = loaded.spec.fleet
+    where = address or fleet.consul
+    url = where if "://" in where else f"http://{where}"
+    if withdraw:
+        was_there = asyncio.run(_with(url, lambda consul: _withdraw(consul, Names(fleet.name))))
+        click.echo(f"{fleet.name}: routers go by what they were deployed with" if was_there else f"{fleet.name}: nothing was published")
+    else:
+        asyncio.run(_with(url, lambda consul: publish(consul, loaded)))
+        click.echo(f"{fleet.name}: description {loaded.source_hash} is published; GET /health of a router says which one it goes by")
+
+
+async def publish(consul: Consul, loaded: Loaded) -> None:
+    """Raises: Conflict: somebody else published at the same moment; ControlPlaneError."""
+    key = Names(loaded.spec.fleet.name).spec
+    _, index = await consul.document(key)
+    if not await consul.put(key, resolved_json(loaded).encode(), index=index):
+        raise Conflict(f"somebody else has just published a description at {key}; look whose is right, then reload again")
+
+
+async def _withdraw(consul: Consul, names: Names) -> bool:
+    document, _ = await consul.document(names.spec)
+    await consul.delete(names.spec)
+    return document is not None
+
+
+async def _with(address: str, work: Callable[[Consul], Coroutine[None, None, T]]) -> T:
+    consul = Consul(address, os.environ.get("CONSUL_HTTP_TOKEN"))
+    try:
+        return await work(consul)
+    finally:
+        await consul.close()

@@ -207,7 +207,7 @@ class Run:
         back = replace(proposal, job=jobs.one_by_one(job, proposal.floor) if rolls else job, way=proposal.way if rolls else "in place")
         done, _ = self._followed(back, self._register(proposal.part, back.job, text, info.modify_index))
         if done.code == OK and rolls:
-            self._as_usual(back, text)
+            self._as_usual(back, job, text)
         said = "what ran before serves" if done.code == OK else f"and going back failed too: {done.text}"
         return Outcome(outcome.code, f"{outcome.text}; {said}")
 
@@ -220,15 +220,15 @@ class Run:
 
     def _settled(self, proposal: Proposal) -> None:
         if proposal.way == "one by one":
-            self._as_usual(proposal, proposal.draft.text)
+            self._as_usual(proposal, proposal.draft.job, proposal.draft.text)
         if proposal.part in self.models:
             self._remember(proposal.job_id)
 
-    def _as_usual(self, proposal: Proposal, text: str) -> None:
+    def _as_usual(self, proposal: Proposal, job: Job, text: str) -> None:
         """Takes back what only the one-by-one deployment needed, so that scaling waits for nobody."""
         info = self.nomad.job(proposal.job_id)
         if info is not None:
-            job = jobs.counted(jobs.usual(proposal.job), info.counts)
+            job = jobs.counted(job, info.counts)
             eval_id = self._register(proposal.part, job, text, info.modify_index)
             self._followed(replace(proposal, job=job, way="in place"), eval_id)
 

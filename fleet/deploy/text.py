@@ -54,11 +54,16 @@ def _plan_lines(proposal: Proposal) -> Iterable[str]:
     yield click.style(_title(proposal), bold=True)
     yield from (_coloured(line) for line in _shown(proposal))
     yield from (f"    {note}" for note in proposal.notes)
-    if proposal.plan.warnings:
-        yield click.style(f"    Nomad warns: {proposal.plan.warnings.strip()}", fg="yellow")
+    yield from (click.style(f"    Nomad warns: {said}", fg="yellow") for said in _warnings(proposal.plan.warnings))
     if proposal.unplaced:
         yield click.style(f"    {why_no_room(proposal)}", fg="red")
     yield f"    check index: {proposal.plan.check_index}"
+
+
+def _warnings(text: str) -> Iterable[str]:
+    """One by one. That a model's update takes all replicas at once is meant: all of the new ones are warm by then."""
+    said = (line.strip().removeprefix("* ") for line in text.splitlines() if line.strip().startswith("* "))
+    return (line for line in said if "has warnings:" not in line and "Update max parallel count" not in line)
 
 
 def _title(proposal: Proposal) -> str:

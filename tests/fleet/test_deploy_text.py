@@ -1,0 +1,158 @@
+"""What a person reads: changes, reasons, and what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import pytest
+
+from fleet.deploy.diff import changes
+from fleet.deploy.inspector import broken_of, summary, told
+from fleet.deploy.nomad import Plan, Story, unplaced
+from fleet.deploy.proposal import Draft, Proposal, Way
+from fleet.deploy.text import described_plan, jobs_table, why_no_room
+from fleet.nomad import Job, JobInfo, Unplaced
+
+
+def field(name: str, old: str, new: str) -> dict[str, Any]:
+    return {"Type": "Edited" if old and new else "Added" if new else "Deleted", "Name": name, "Old": old, "New": new}
+
+
+def tree(*fields: dict[str, Any]) -> dict[str, Any]:
+    service = {"Type": "Edited", "Name": "Service", "Fields": list(fields), "Objects": None}
+    noise = {"Type": "Edited", "Name": "Scaling", "Fields": None, "Objects": None}
+    group = {"Type": "Edited", "Name": "main", "Fields": None, "Objects": [noise, service], "Tasks": None}
+    return {"Type": "Edited", "ID": "x", "Fields": None, "Objects": None, "TaskGroups": [group]}
+
+
+def test_what_nomad_calls_edited_without_any_change_is_no_change() -> None:
+    same = {"Type": "None", "Name": "Port", "Old": "http", "New": "http"}
+    assert changes(tree(same)) == ()
+
+
+def test_changes_stand_below_the_blocks_they_are_in() -> None:
+    lines = [str(line) for line in changes(tree(field("Name", "a", "b"), field("Tag", "", "c"), field("Port", "d", "")))]
+    assert [line.rstrip() for line in lines] == [
+        "  group 'main'",
+        "    Service",
+        '    ~ Name: "a" -> "b"',
+        '    + Tag: "c"',
+        '    - Port: "d"',
+    ]
+
+
+def test_a_description_in_a_template_shows_the_settings_that_change() -> None:
+    old = json.dumps({"router": {"port": 8000, "cpu": 1}, "model": [{"name": "small", "context": 1}]})
+    new = json.dumps({"router": {"port": 8001, "cpu": 1}, "model": [{"name": "small", "context": 2}], "redis": {"cpu": 5}})
+    lines = [str(line).strip() for line in changes(tree(field("EmbeddedTmpl", old, new)))]
+    assert lines[2:] == ["EmbeddedTmpl", "~ router.port: 8000 -> 8001", "~ model.small.context: 1 -> 2", '+ redis: {"cpu": 5}']
+
+
+def test_a_long_value_is_cut() -> None:
+    (line,) = [str(line) for line in changes(tree(field("Data", "", "x" * 500))) if line.kind == "added"]
+    assert len(line) < 130 and line.endswith("...")
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ({"DimensionExhausted": {"memory": 2}}, "resource 'memory' is exhausted on 2 node(s) (of 3 evaluated)"),
+        ({"ConstraintFiltered": {"missing devices": 3}}, "constraint 'missing devices' leaves 3 node(s) out (of 3 evaluated)"),
+        ({"ClassFiltered": {"cpu-only": 1}}, "node class 'cpu-only' leaves 1 node(s) out (of 3 evaluated)"),
+        ({"ClassExhausted": {"gpu": 1}}, "node class 'gpu' is exhausted on 1 node(s) (of 3 evaluated)"),
+        ({"QuotaExhausted": ["team"]}, "quota 'team' is exhausted (of 3 evaluated)"),
+        ({}, "no node fits (of 3 evaluated)"),
+        ({"NodesInPool": 0, "NodePool": "gpu"}, "there is no node in node pool 'gpu'"),
+        ({"NodesEvaluated": 0, "NodesAvailable": {"dc9": 0}}, "no ready node in datacenters dc9"),
+    ],
+)
+def test_a_placement_failure_names_what_is_missing(metric: dict[str, Any], said: str) -> None:
+    (found,) = unplaced({"main": {"NodesEvaluated": 3, "NodesInPool": 3, "CoalescedFailures": 1} | metric})
+    assert (found.wanted, found.why) == (2, said)
+
+
+def proposal(way: Way, *, count: int = 2, missing: tuple[Unplaced, ...] = (), warnings: str = "") -> Proposal:
+    job = Job({"ID": "warmfleet-small", "TaskGroups": [{"Name": "main", "Count": count}]})
+    diff = tree(field("Name", "a", "b"))
+    return Proposal(Draft("small", "", job), job, None, Plan(diff, {"canary": 2, "leave": 2}, missing, warnings, 41), changes(diff), way)
+
+
+def test_a_plan_says_what_changes_how_and_the_index_to_deploy_it_with() -> None:
+    text = click.unstyle(described_plan(proposal("beside")))
+    assert text.splitlines()[0] == "~ small: new version starts beside the old one, takes over when warm (canary 2)"
+    assert '~ Name: "a" -> "b"' in text
+    assert text.endswith("check index: 41")
+
+
+def test_a_plan_is_coloured_by_kind_of_change() -> None:
+    assert click.style('      ~ Name: "a" -> "b"', fg="yellow")[:5] in described_plan(proposal("beside"))
+
+
+def test_a_warning_of_nomad_is_passed_on_but_not_the_one_that_is_meant() -> None:
+    warnings = (
+        '1 warning:\n\n* Group "main" has warnings: 2 errors occurred:'
+        "\n\t* Update max parallel count is greater than task group count (3 > 2)."
+        "\n\t* something else\n"
+    )
+    text = click.unstyle(described_plan(proposal("beside", warnings=warnings)))
+    assert "Nomad warns: something else" in text
+    assert "max parallel" not in text
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(3, "--rolling: at least 2 of 3 stay warm"), (1, "it is away for one cold start (say --floor 0 too)")]
+)
+def test_no_room_for_both_versions_offers_the_way_out(count: int, said: str) -> None:
+    text = why_no_room(proposal("beside", count=count, missing=(Unplaced("main", 2, "resource 'memory' is exhausted"),)))
+    assert "2 replica(s): resource 'memory' is exhausted" in text
+    assert said in text
+
+
+def test_no_room_for_a_new_job_has_no_rolling_to_offer() -> None:
+    assert "--rolling" not in why_no_room(proposal("start", missing=(Unplaced("main", 1, "no node fits"),)))
+
+
+def story(**changed: Any) -> Story:
+    usual: dict[str, Any] = {"alloc_id": "0123456789", "node": "n1", "job_version": 3, "client_status": "running", "desired": "run"}
+    usual |= {"tasks": ("small",), "events": (("small", "Task started by client"),), "restarts": 0}
+    return Story(**(usual | changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, False),
+        ({"client_status": "failed"}, True),
+        ({"client_status": "lost"}, True),
+        ({"restarts": 1}, False),
+        ({"restarts": 2}, True),
+        ({"restarts": 2, "desired": "stop", "client_status": "complete"}, False),
+        ({"client_status": "failed", "job_version": 2}, False),
+    ],
+)
+def test_a_replica_is_broken_when_it_failed_or_keeps_dying(changed: dict[str, Any], expected: bool) -> None:
+    assert bool(broken_of((story(**changed),), 3)) is expected
+
+
+def test_a_failure_is_told_with_events_and_the_end_of_the_logs() -> None:
+    events = tuple(("small", f"event {n}") for n in range(20))
+    logs = {("small", "stdout"): "", ("small", "stderr"): "\n".join(f"line {n}" for n in range(40))}
+    lines = list(told(story(client_status="failed", events=events, restarts=1), logs))
+    assert lines[0] == "allocation 01234567 on n1, failed after 1 restart(s)"
+    assert lines[1] == "    small: event 8" and lines[12] == "    small: event 19"
+    assert lines[13:15] == ["  the end of small's stderr:", "    line 28"] and lines[-1] == "    line 39"
+
+
+def test_the_summary_names_the_cause_not_the_restart_that_follows_it() -> None:
+    events = (("small", "Exit Code: 2"), ("small", "Task restarting in 5s"))
+    assert summary(story(events=events, restarts=2)).endswith("running after 2 restart(s): Exit Code: 2")
+
+
+def test_jobs_are_listed_with_whose_they_are() -> None:
+    meta = {"warmfleet.fleet": "warmfleet", "warmfleet.source": "abc"}
+    infos = [JobInfo("warmfleet-a", "running", 3, 9, {"main": 2}, meta, stopped=False), JobInfo("b", "dead", 0, 1, {}, {}, stopped=True)]
+    lines = jobs_table("warmfleet", infos).splitlines()
+    assert lines[1].split() == ["warmfleet-a", "running", "3", "2", "abc", "this", "fleet"]
+    assert lines[2].split() == ["b", "stopped", "0", "0", "?", "something", "else"]

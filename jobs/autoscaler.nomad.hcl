@@ -9,11 +9,11 @@ job "warmfleet-autoscaler" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "81b75a946896"
+    "warmfleet.source"  = "75e417b660e3"
   }
 
   group "main" {
-    count          = 1
+    count          = 2
     shutdown_delay = "2s"
 
     update {
@@ -75,6 +75,7 @@ job "warmfleet-autoscaler" {
   "autoscaler": {
     "cooldown_down": "5m",
     "cooldown_up": "30s",
+    "count": 2,
     "drain": "2m",
     "interval": "10s",
     "window": "60s"
@@ -120,10 +121,12 @@ job "warmfleet-autoscaler" {
       "node_pool": "gpu",
       "policy": [
         {
+          "kind": "forecast"
+        },
+        {
           "kind": "target",
           "signal": "concurrency",
-          "target": 0.7,
-          "tolerance": 0.1
+          "target": 0.7
         }
       ],
       "replicas": {
@@ -163,10 +166,12 @@ job "warmfleet-autoscaler" {
       "node_pool": "gpu",
       "policy": [
         {
+          "kind": "forecast"
+        },
+        {
           "kind": "target",
           "signal": "concurrency",
-          "target": 0.7,
-          "tolerance": 0.1
+          "target": 0.7
         }
       ],
       "replicas": {

@@ -9,7 +9,7 @@ job "warmfleet-router" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "2484cf22394e"
+    "warmfleet.source"  = "fd1e394f7d0b"
   }
 
   group "main" {
@@ -104,6 +104,7 @@ job "warmfleet-router" {
   "autoscaler": {
     "cooldown_down": "5m",
     "cooldown_up": "30s",
+    "count": 2,
     "drain": "2m",
     "interval": "10s",
     "window": "60s"
@@ -149,10 +150,12 @@ job "warmfleet-router" {
       "node_pool": "gpu",
       "policy": [
         {
+          "kind": "forecast"
+        },
+        {
           "kind": "target",
           "signal": "concurrency",
-          "target": 0.7,
-          "tolerance": 0.1
+          "target": 0.7
         }
       ],
       "replicas": {
@@ -192,10 +195,12 @@ job "warmfleet-router" {
       "node_pool": "gpu",
       "policy": [
         {
+          "kind": "forecast"
+        },
+        {
           "kind": "target",
           "signal": "concurrency",
-          "target": 0.7,
-          "tolerance": 0.1
+          "target": 0.7
         }
       ],
       "replicas": {

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from fleet import names, spec
+from fleet import metrics, names, spec
 from fleet.errors import Finding, SpecError, WarmfleetError
 from fleet.rules import is_loopback
 from fleet.spec import Loaded
@@ -35,12 +35,12 @@ _PATIENCE_S = 30.0
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    lines.speak_json(sys.stderr)
+    form = lines.speak_json(sys.stderr)
     try:
         loaded = _described()
         if arguments[:1] == ["worker"]:
             channel, own, *shared = (socket.socket(fileno=int(number)) for number in arguments[1:])
-            return _serve(loaded, own, shared[0] if shared else None, parent=channel)
+            return _serve(loaded, form, own, shared[0] if shared else None, parent=channel)
         host = os.environ.get(names.ENV_HOST) or loaded.spec.router.host or "127.0.0.1"
         _check_open(loaded, host)
         own, public = _sockets(loaded, host)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         return 2
     giving = functools.partial(listener.give_forever, host, public) if public is not None else None
     if loaded.spec.router.workers == 1:
-        return _serve(loaded, own, public, giving=giving)
+        return _serve(loaded, form, own, public, giving=giving)
     return _supervise(loaded, [own] if public is None else [own, public], giving)
 
 
@@ -87,6 +87,7 @@ def _supervise(loaded: Loaded, sockets: Sequence[socket.socket], giving: Giving 
 
 def _serve(
     loaded: Loaded,
+    form: lines.JsonLines,
     own: socket.socket,
     public: socket.socket | None,
     *,
@@ -94,6 +95,7 @@ def _serve(
     parent: socket.socket | None = None,
 ) -> int:
     wired = wire(loaded.spec, description=loaded.source_hash, consul_token=os.environ.get("CONSUL_HTTP_TOKEN") or None, parent=parent)
+    form.counted = lambda model, size_bytes: wired.plane.recorder.count(metrics.LOG_BYTES, model, by=size_bytes)
     server = Server(wired, "", "", public, giving)
     gc.collect()
     gc.freeze()  # what is loaded now stays; the collector need not look at it again

@@ -19,7 +19,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from fleet import statsd
+from fleet import metrics, statsd
 from fleet.consul import Consul
 from fleet.model import Spec
 from fleet.names import Names
@@ -66,6 +66,8 @@ def wire(spec: Spec, *, description: str = "", consul_token: str | None = None, 
 
     def apply(now: Spec, digest: str) -> None:
         plane.configure(Catalogue(now), live_limits(spec.router, now.router), digest)
+        for model in plane.catalogue.models:
+            plane.recorder.count(metrics.LOG_BYTES, model, by=0)
         access.rate = share(plane.limits)
         plane.access = access if access.rate else None
 

@@ -7,16 +7,20 @@ correlation fields (dd.trace_id, dd.span_id, dd.service, dd.env, dd.version) are
 from __future__ import annotations
 
 import logging
-import sys
+from collections.abc import Callable
 from typing import Any, Final, TextIO
 
 import msgspec
+
+from router.tally import UNKNOWN
 
 _TRACE: Final = ("dd.trace_id", "dd.span_id", "dd.service", "dd.env", "dd.version")
 
 
 class JsonLines(logging.Formatter):
-    """A log record as one line; `extra={"event": ..., "model": ...}` become fields of it."""
+    """A log record as one line; `extra={"event": ..., "model": ...}` become fields of it. `counted(model, bytes)` hears of each."""
+
+    counted: Callable[[str, int], None] | None = None
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -30,13 +34,17 @@ class JsonLines(logging.Formatter):
                 line[name] = value
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        data = msgspec.json.encode(line, enc_hook=str)
+        if self.counted is not None:
+            self.counted(line.get("model", UNKNOWN), len(data) + 1)
+        return data.decode()
 
 
-def speak_json(stream: TextIO = sys.stderr) -> logging.Handler:
+def speak_json(stream: TextIO) -> JsonLines:
     """Makes the whole process log in this form."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines())
+    form = JsonLines()
+    handler.setFormatter(form)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    return handler
+    return form

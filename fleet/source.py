@@ -175,9 +175,14 @@ def _toml(text: str, path: Path) -> Node:
 
 def _json(text: str, path: Path) -> Node:
     try:
-        return _placed(json.loads(text), str(path))
+        value = json.loads(text)
     except json.JSONDecodeError as error:
         raise SpecError((Finding(f"{path}:{error.lineno}", "", f"is not valid JSON: {error.msg}"),)) from error
+    except RecursionError as error:
+        raise SpecError((Finding(str(path), "", "is nested too deeply"),)) from error
+    if not isinstance(value, dict):
+        raise SpecError((Finding(str(path), "", "is no description: it must be a JSON object"),))
+    return _placed(value, str(path))
 
 
 def _located(value: Any, path: KeyPath, where: str, places: dict[KeyPath, str]) -> Node:

@@ -74,6 +74,7 @@ class AccessLog:
     ) -> None:
         self.rate = 0.0
         self.lost = 0
+        self.most_queued = _MOST_QUEUED
         self._recorder = recorder
         self._wall = wall
         self._random = random
@@ -84,7 +85,7 @@ class AccessLog:
         """A request has been answered."""
         if self.rate < 1 and self._random() >= self.rate:
             return
-        if len(self._queue) >= _MOST_QUEUED:
+        if len(self._queue) >= self.most_queued:
             self.lost += 1
             return
         model, route = tags

@@ -8,6 +8,7 @@ Tasks load the same description as one JSON document: `resolved_json`.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -210,9 +211,14 @@ def _rows(raw: Mapping[str, Any], table: str) -> dict[int, dict[str, Any]]:
     return {i: row for i, row in enumerate(rows) if isinstance(row, dict)} if isinstance(rows, list) else {}
 
 
+@functools.cache  # making one takes longer than a hundred uses of it
+def _adapter(table: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(table)
+
+
 def _lenient(table: type[T], value: Any) -> T | None:
     """The table, with stand-ins that offend no rule for what is wrong or missing in it; None where it is no table at all."""
-    adapter = TypeAdapter(table)
+    adapter: TypeAdapter[T] = _adapter(table)
     try:
         return adapter.validate_json(json.dumps(value))
     except ValidationError as error:

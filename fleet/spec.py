@@ -218,7 +218,7 @@ def _adapter(table: type[Any]) -> TypeAdapter[Any]:
 
 def _lenient(table: type[T], value: Any) -> T | None:
     """The table, with stand-ins that offend no rule for what is wrong or missing in it; None where it is no table at all."""
-    adapter: TypeAdapter[T] = _adapter(table)
+    adapter: TypeAdapter[T] = _adapter(table)  # type: ignore[arg-type]  # a class is hashable, mypy does not know
     try:
         return adapter.validate_json(json.dumps(value))
     except ValidationError as error:

@@ -139,7 +139,7 @@ class Engine:
         return fault is Fault.NONE
 
     async def _stream(self, words: list[str], fault: Fault, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
-        writer.write(_SSE + wire.chunk(wire.event("", role=True)))
+        writer.write(_SSE + wire.chunk(wire.event("", role=True, tokens=0)))
         if fault is Fault.SILENT:
             await _until_left(reader)
             return
@@ -149,9 +149,9 @@ class Engine:
                 if fault is Fault.STALL:
                     await _until_left(reader)
                 return
-            writer.write(wire.chunk(wire.event(word)))
+            writer.write(wire.chunk(wire.event(word, tokens=at + 1)))
             await writer.drain()
-        writer.write(wire.chunk(wire.event("", finish="stop")) + wire.chunk(wire.DONE) + b"0\r\n\r\n")
+        writer.write(wire.chunk(wire.event("", finish="stop", tokens=len(words))) + wire.chunk(wire.DONE) + b"0\r\n\r\n")
         await writer.drain()
 
 
@@ -194,5 +194,5 @@ _INSTEAD: Final = {
     Fault.ERROR: _answered("500 Internal Server Error", b'{"error":{"message":"EngineDeadError","type":"InternalServerError","code":500}}'),
     Fault.BUSY: _answered("503 Service Unavailable", b'{"error":{"message":"The engine is currently busy","type":"Busy","code":503}}'),
     Fault.ERROR_EVENT: _SSE + wire.chunk(_ENGINE_DEAD) + wire.chunk(wire.DONE) + b"0\r\n\r\n",
-    Fault.EMPTY: _SSE + wire.chunk(wire.event("", role=True)) + b"0\r\n\r\n",
+    Fault.EMPTY: _SSE + wire.chunk(wire.event("", role=True, tokens=0)) + b"0\r\n\r\n",
 }  # fmt: skip

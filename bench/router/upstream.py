@@ -23,7 +23,7 @@ from bench.router import wire
 _ANSWER: Final = wire.answer()
 _JSON: Final = b"HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 _SSE: Final = b"HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
-_FIRST: Final = wire.chunk(wire.event("", role=True))
+_FIRST: Final = wire.chunk(wire.event("", role=True, tokens=0))
 _EVENT: Final = wire.chunk(wire.event("the plan"))
 _LAST: Final = wire.chunk(wire.event(" ends.", finish="stop")) + wire.chunk(wire.DONE) + b"0\r\n\r\n"
 _MODELS: Final = b'{"object":"list","data":[{"id":"bench","object":"model","created":0,"owned_by":"vllm"}]}'

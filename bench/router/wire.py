@@ -34,7 +34,6 @@ _HEADERS = (
     ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     ("content-type", "application/json"),
 )
-_USAGE = {"prompt_tokens": 231, "total_tokens": 281, "completion_tokens": 50, "completion_tokens_details": None}
 _COMMON = {"id": "chatcmpl-92e2ca00d7d2e147", "created": 1795233867, "model": MODEL}
 
 
@@ -54,6 +53,10 @@ def _body(*, stream: bool, events: int, gap_ms: int) -> dict[str, object]:
     return body | {"metadata": {"gap_ms": str(gap_ms)}}
 
 
+def _usage(tokens: int) -> dict[str, object]:
+    return {"prompt_tokens": 231, "total_tokens": 231 + tokens, "completion_tokens": tokens, "completion_tokens_details": None}
+
+
 def answer() -> bytes:
     """The JSON answer to a request without `stream`."""
     message: dict[str, object] = {
@@ -64,15 +67,15 @@ def answer() -> bytes:
         "reasoning": None,
     }
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop", "stop_reason": None, "token_ids": None}
-    whole = _COMMON | {"object": "chat.completion", "choices": [choice], "system_fingerprint": "vllm-0.32.0-35efc7a6", "usage": _USAGE}
+    whole = _COMMON | {"object": "chat.completion", "choices": [choice], "system_fingerprint": "vllm-0.32.0-35efc7a6", "usage": _usage(50)}
     return json.dumps(whole, separators=(",", ":")).encode()
 
 
-def event(content: str, *, role: bool = False, finish: str | None = None) -> bytes:
-    """One event of a stream, with continuous usage as vLLM sends it."""
+def event(content: str, *, role: bool = False, finish: str | None = None, tokens: int = 50) -> bytes:
+    """One event of a stream, with continuous usage as vLLM sends it: so many `tokens` up to here."""
     delta: dict[str, str] = {"role": "assistant", "content": ""} if role else {"content": content}
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, "token_ids": None}
-    chunk = _COMMON | {"object": "chat.completion.chunk", "choices": [choice], "usage": _USAGE}
+    chunk = _COMMON | {"object": "chat.completion.chunk", "choices": [choice], "usage": _usage(tokens)}
     return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
 
 

@@ -19,7 +19,7 @@ from fleet.local.agents import log_tail
 from fleet.local.processes import is_alive
 from fleet.local.records import Record
 from fleet.names import Names
-from fleet.nomad import Allocation, Nomad
+from fleet.nomad import Allocation, JobInfo, Nomad
 
 GIVE_UP_AFTER_RESTARTS = 2
 OUR_PARTS = ("redis", "router", "autoscaler")
@@ -89,13 +89,20 @@ def _part(nomad: Nomad, names: Names, name: str, seen: dict[str, tuple[Instance,
     broken = [a for a in allocations if is_broken(a)] if passing < desired else []
     return Part(
         name=name,
-        status=info.status if info else "not deployed",
+        status=_status(info),
         desired=desired,
         running=sum(a.live and a.client_status == "running" for a in allocations),
         passing=passing,
         failed=len(broken),
         failure=broken[-1].failure if broken else "",
     )
+
+
+def _status(info: JobInfo | None) -> str:
+    if info is None:
+        return "not deployed"
+    wants_none = not info.stopped and not any(info.counts.values())
+    return "running" if wants_none else info.status  # Nomad calls a job of no replicas dead, but it is as it should be
 
 
 def is_broken(allocation: Allocation) -> bool:

@@ -81,6 +81,7 @@ def counts(capacity: Capacity) -> Mapping[str, int]:
     return {
         "desired": capacity.desired,
         "placed": capacity.placed,
+        "missing": capacity.missing,
         "loading": capacity.count("loading"),
         "ready": capacity.ready,
         "draining": capacity.count("draining"),

@@ -44,6 +44,9 @@ FALLBACKS = Metric("warmfleet.router.fallbacks", "count", "request", ("model", "
 RESUMES = Metric(
     "warmfleet.router.resumes", "count", "stream", ("model", "reason"), "streams that broke after content and went on at another replica"
 )
+HEDGES = Metric(
+    "warmfleet.router.hedges", "count", "stream", ("model", "winner"), "streams asked of two replicas, by who was faster: first or rival"
+)
 EJECTIONS = Metric("warmfleet.router.ejections", "count", "event", ("model",), "breakers opened")
 TRUNCATIONS = Metric(
     "warmfleet.router.truncations",
@@ -68,7 +71,7 @@ REPLICAS = Metric(
     "gauge",
     "replica",
     ("model", "state"),
-    "replicas by state: desired, placed, loading, ready, draining",
+    "replicas by state: desired, placed, missing (desired, and without a node), loading, ready, draining",
 )
 DECISIONS = Metric("warmfleet.autoscaler.decisions", "count", "decision", ("model", "direction"), "decisions by direction: up, down, none")
 COLD_START = Metric("warmfleet.autoscaler.cold_start", "distribution", "second", ("model",), "placed to passing, measured")

@@ -9,7 +9,7 @@ from autoscaler.scrape import Target
 from autoscaler.signals import KV_USE, QUEUED, Known
 from autoscaler.text import ARRIVED, ENGINE_LOAD, ENGINE_QUEUE, ENGINE_RUNNING, FLYING, LATENCY_COUNT
 from fleet.consul import Instance, Seen
-from fleet.metrics import CAPACITY_FACTOR, FAILED_STARTS
+from fleet.metrics import CAPACITY_FACTOR, FAILED_STARTS, REPLICAS
 from fleet.model import Policy, Spec
 from fleet.nomad import Allocation
 from tests.autoscaler.build import NOW, allocation
@@ -99,3 +99,11 @@ async def test_a_start_that_fails_is_told_and_counted_once() -> None:
     await passes(loop, world, 3)
     assert "1 start failed in the last hour, the last one: engine: exit 137" in world.said[-1].sentence
     assert loop.recorder.counts[FAILED_STARTS, (MODEL,)] == 1
+
+
+async def test_replicas_without_a_node_are_counted() -> None:
+    world = Busy(count=3, placed_ids=(0,))
+    loop = loop_in(world)
+    await passes(loop, world, 1)
+    assert loop.recorder.gauges[REPLICAS, (MODEL, "missing")] == 2
+    assert "2 of 3 not placed: Nomad has not placed it yet" in world.said[-1].sentence

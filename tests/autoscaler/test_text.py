@@ -90,6 +90,14 @@ def test_vllms_queue_is_what_waits_for_capacity() -> None:
     assert engine_values(text, "vllm", "small-model")[ENGINE_QUEUE, "small-model"] == 3.0
 
 
+def test_the_cache_of_several_ranks_is_their_mean() -> None:
+    text = recorded("vllm-0.32.0.http")
+    line = 'vllm:kv_cache_usage_perc{engine="%s",model_name="small-model"} %s'
+    assert line % ("0", "0.0") in text
+    text = text.replace(line % ("0", "0.0"), line % ("0", 0.2) + "\n" + line % ("1", 0.6))
+    assert engine_values(text, "vllm", "small-model")[ENGINE_KV, "small-model"] == pytest.approx(0.4)
+
+
 def test_the_former_name_of_the_kv_cache_is_read_where_the_new_one_is_not() -> None:
     text = (
         recorded("vllm-0.32.0.http")

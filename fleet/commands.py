@@ -73,9 +73,7 @@ def check(source: Source) -> None:
     Reports every finding at once, each with its file, line and key; exit code 1 if there are any. Needs no server.
     """
     loaded = source.load()
-    jobs = render_jobs(loaded, source.templates)
-    if findings := lint(jobs, loaded.spec):
-        raise SpecError(findings)
+    jobs = _rendered(loaded, source)
     spec = loaded.spec
     click.echo(f"{source.path}: {len(spec.models)} models, {len(spec.routes)} routes, {len(jobs)} jobs: nothing to object")
 
@@ -93,7 +91,7 @@ def render(source: Source, out: Path | None, to_stdout: bool, jobs: tuple[str, .
     """
     if source.is_changed and out is None and not to_stdout:
         raise click.UsageError("jobs/ holds what production runs; with -var-file or -var, add --out FOLDER or --stdout")
-    files = _chosen(render_jobs(source.load(), source.templates), jobs)
+    files = _chosen(_rendered(source.load(), source), jobs)
     if to_stdout:
         click.echo("\n".join(files.values()), nl=False)
     else:
@@ -111,7 +109,7 @@ def validate(source: Source, address: str | None) -> None:
     loaded = source.load()
     nomad = _nomad(loaded, address)
     refused = 0
-    for name, text in render_jobs(loaded, source.templates).items():
+    for name, text in _rendered(loaded, source).items():
         errors = _errors(nomad, text)
         refused += bool(errors)
         click.echo(f"{name}: {'; '.join(errors) or 'valid'}")
@@ -140,6 +138,14 @@ def docs(context: click.Context, only_check: bool) -> None:
     else:
         _DOCUMENT.write_text(made, "utf-8")
         click.echo(f"{_DOCUMENT}: written")
+
+
+def _rendered(loaded: Loaded, source: Source) -> dict[str, str]:
+    """Raises: SpecError: also where a job lacks a safeguard, so that none is written or deployed without."""
+    jobs = render_jobs(loaded, source.templates)
+    if findings := lint(jobs, loaded.spec):
+        raise SpecError(findings)
+    return jobs
 
 
 def _chosen(files: Mapping[str, str], jobs: tuple[str, ...]) -> dict[str, str]:

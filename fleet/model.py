@@ -38,6 +38,9 @@ class Fleet:
     shutdown_delay_s: Annotated[
         Seconds, Field(alias="shutdown_delay", description="pause between leaving Consul and the stop signal, in which routers learn of it")
     ] = 2.0
+    max_kill_s: Annotated[
+        Seconds, Field(alias="max_kill_timeout", gt=0, description="what the Nomad clients allow a task; they shorten what is longer")
+    ] = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

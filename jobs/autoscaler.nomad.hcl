@@ -9,7 +9,7 @@ job "warmfleet-autoscaler" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "75e417b660e3"
+    "warmfleet.source"  = "cd060f9bed42"
   }
 
   group "main" {
@@ -92,6 +92,7 @@ job "warmfleet-autoscaler" {
     "datacenters": [
       "dc1"
     ],
+    "max_kill_timeout": "10m",
     "name": "warmfleet",
     "nomad": "http://127.0.0.1:4646"
   },

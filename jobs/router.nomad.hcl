@@ -9,7 +9,7 @@ job "warmfleet-router" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "fd1e394f7d0b"
+    "warmfleet.source"  = "65f0c78d6387"
   }
 
   group "main" {
@@ -121,6 +121,7 @@ job "warmfleet-router" {
     "datacenters": [
       "dc1"
     ],
+    "max_kill_timeout": "10m",
     "name": "warmfleet",
     "nomad": "http://127.0.0.1:4646"
   },

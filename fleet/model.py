@@ -217,6 +217,9 @@ class Slo:
     ttft_s: Annotated[Seconds, Field(alias="ttft", gt=0, description="time to first token that callers are promised")] = 2.0
     first_token_s: Annotated[Seconds, Field(alias="first_token_timeout", gt=0, description="clock 2: no content by then, move on")] = 30.0
     idle_s: Annotated[Seconds, Field(alias="idle_timeout", gt=0, description="clock 3: a stream silent this long is broken")] = 15.0
+    hedge_s: Annotated[
+        Seconds, Field(alias="hedge", description="a stream without content for this long is asked of a second replica too; 0: never")
+    ] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from router import events, headers
 from router.breaker import Event
 from router.errors import Busy, RouterError, UpstreamFailed
@@ -39,6 +41,7 @@ class Attempt:
     held: bytes = b""
     rest: bytes = b""
     over = False
+    usage: events.Usage | None = None
     _task: asyncio.Task[None] | None = None
 
     def __init__(self, relay: Relay, replica: Replica, now: float) -> None:
@@ -85,12 +88,22 @@ class Attempt:
         if self.streams:
             self._hold_events(connection)
         elif connection.complete:
-            parts = connection.parts
-            body = parts[0] if len(parts) == 1 else b"".join(parts)
-            parts.clear()
-            self._relay.whole(self, connection, body)
+            self._whole(connection)
         elif sum(map(len, connection.parts)) > _HOLD_BODY_BYTES:
             self._relay.large(self, connection)
+
+    def _whole(self, connection: Connection) -> None:
+        parts = connection.parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        if self.status == 200:
+            try:
+                self.usage = self._relay.dialect.json_usage(body)
+            except msgspec.DecodeError as error:
+                if headers.is_plain_json(connection.fields):
+                    self._failed(UpstreamFailed(f"The engine's answer is not valid JSON: {error}."), "malformed")
+                    return
+        self._relay.whole(self, connection, body)
 
     def _accepts(self, connection: Connection) -> bool:
         status = connection.status
@@ -111,9 +124,9 @@ class Attempt:
         whole, self.rest = events.split(self.rest, b"".join(connection.parts))
         connection.parts.clear()
         self.held += whole
-        found = events.content(whole)
+        found = self._relay.dialect.content(whole)
         if found is events.Content.FAILED:
-            self._failed(UpstreamFailed("The engine reported an error before any content."), "error_event")
+            self._failed(UpstreamFailed("The engine reported an error, or nonsense, before any content."), "error_event")
         elif found is events.Content.SOME or len(self.held) > _HOLD_EVENTS_BYTES:
             self._relay.content(self, connection)
         elif connection.complete or len(self.rest) > events.MAX_EVENT_BYTES:

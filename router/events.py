@@ -14,7 +14,6 @@ import msgspec
 
 MAX_EVENT_BYTES = 4 * 1024**2
 DONE = b"data: [DONE]\n\n"
-ERROR_MARK = b'{"error":'
 
 
 class Content(Enum):
@@ -69,22 +68,24 @@ def split(rest: bytes, data: bytes) -> tuple[bytes, bytes]:
 
 
 def content(events: bytes) -> Content:
-    """What whole events hold. What cannot be read counts as content: it is not for the router to judge."""
+    """What whole events hold. JSON of another shape than expected counts as content: it is not for the router to judge."""
     for line in events.splitlines():
         if line.startswith(b"data:"):
-            found = _content_of(line[5:].strip())
+            found = content_of(line[5:].strip())
             if found is not Content.NONE:
                 return found
     return Content.NONE
 
 
-def _content_of(data: bytes) -> Content:
+def content_of(data: bytes) -> Content:
     if data == b"[DONE]":
         return Content.SOME
     try:
         event = _decode_event(data)
-    except msgspec.MsgspecError:
+    except msgspec.ValidationError:
         return Content.SOME
+    except (msgspec.DecodeError, RecursionError):
+        return Content.FAILED
     if event.error is not None:
         return Content.SOME if _is_callers(event.error) else Content.FAILED
     if any(map(_says_something, event.choices)) or (not event.choices and event.usage is not None):
@@ -104,21 +105,6 @@ def _is_callers(error: object) -> bool:
     return isinstance(code, int) and 400 <= code < 500 and code != 429
 
 
-def own_error(events: bytes) -> int:
-    """Where in whole events the engine's own error begins; -1: there is none, or it is the caller's mistake.
-
-    In content a quote is escaped, so text cannot imitate it, and one search is all that a chunk costs.
-    """
-    at = events.find(ERROR_MARK)
-    while at >= 0:
-        start = events.rfind(b"data:", 0, at)
-        line = events[start + 5 :].partition(b"\n")[0] if start >= 0 else b""
-        if line and _content_of(line.strip()) is Content.FAILED:
-            return start
-        at = events.find(ERROR_MARK, at + 1)
-    return -1
-
-
 def said_done(tail: bytes) -> bool:
     """The last events of a stream hold [DONE]."""
     return b"data: [DONE]" in tail[-64:]
@@ -135,21 +121,28 @@ def usage(tail: bytes) -> Usage | None:
     start = tail.rfind(b"data:", 0, at) if at >= 0 else -1
     if start < 0:
         return None
-    return json_usage(tail[start + 5 :].partition(b"\n")[0])
+    return _readable(tail[start + 5 :].partition(b"\n")[0])
 
 
 def json_usage(document: bytes) -> Usage | None:
-    """`usage` of a JSON answer; None where there is none that can be read."""
+    """`usage` of a JSON answer; None where there is none that can be read. Raises: msgspec.DecodeError: not JSON."""
     try:
         return _decode_usage(document).usage
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.ValidationError, RecursionError):
         return None
 
 
 def tail_usage(tail: bytes) -> Usage | None:
     """`usage` of a JSON answer of which only the end is at hand."""
     at = tail.rfind(b'"usage":')
-    return json_usage(b"{" + tail[at : tail.find(b"}", at) + 1] + b"}") if at >= 0 else None
+    return _readable(b"{" + tail[at : tail.find(b"}", at) + 1] + b"}") if at >= 0 else None
+
+
+def _readable(document: bytes) -> Usage | None:
+    try:
+        return json_usage(document)
+    except msgspec.DecodeError:
+        return None
 
 
 def failure(error_body: bytes) -> bytes:

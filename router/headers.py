@@ -98,6 +98,11 @@ def value_of(fields: Fields, name: bytes) -> bytes:
     return b""
 
 
+def is_plain_json(fields: Fields) -> bool:
+    """The body is JSON that is not compressed."""
+    return value_of(fields, b"content-type").startswith(b"application/json") and not value_of(fields, b"content-encoding")
+
+
 def retry_after_s(fields: Fields) -> int | None:
     """Whole seconds of a Retry-After; None where there is none, or a date."""
     value = value_of(fields, b"retry-after")

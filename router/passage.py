@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router import answers, events, headers
+from router import answers, headers
 from router.breaker import Event
 from router.upstream import Connection
 
@@ -68,5 +68,5 @@ class Passage:
     def _end(self) -> None:
         if self._chunks and not self._relay.write(answers.LAST_CHUNK):
             return
-        self._relay.count_usage(events.tail_usage(self._tail))
+        self._relay.count_usage(self._relay.dialect.tail_usage(self._tail))
         self._relay.finish(self._status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from router import answers, events
+from router import answers
 
 if TYPE_CHECKING:
     from router.relay import Relay
@@ -30,5 +30,5 @@ def comment(relay: Relay) -> None:
 
 def end(relay: Relay, body: bytes) -> bool:
     """Ends the stream with a JSON body that was not one. False: the caller has left."""
-    data = events.failure(body.replace(b"\n", b" "))  # in JSON a raw newline is never part of a string
+    data = relay.dialect.failure(body.replace(b"\n", b" "))  # in JSON a raw newline is never part of a string
     return relay.write(answers.chunk(data) + answers.LAST_CHUNK if relay.sink.chunks else data)

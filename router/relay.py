@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from fleet import metrics
-from router import answers, events, headers, preamble, requests, resume, resumption, selector
+from router import answers, events, headers, hedge, preamble, requests, resumption, selector
 from router.attempt import Attempt
 from router.breaker import Event
 from router.catalogue import NO_ROUTE, Plan
-from router.clocks import Clock, overdue
-from router.errors import CALLER_LEFT, RouterError, Stopping, UpstreamFailed, UpstreamSilent, encode, to_http
+from router.dialects import Dialect, dialect
+from router.errors import CALLER_LEFT, RouterError, Stopping, UpstreamFailed, encode, to_http
 from router.headers import RequestHead
 from router.passage import Passage
 from router.plane import DataPlane
@@ -33,9 +33,9 @@ from router.select import Choice, NoCandidate, Reason, select
 from router.sessions import Session
 from router.sink import Sink
 from router.stream import EventStream
+from router.sweep import sweep
 from router.tally import UNKNOWN
 from router.tenant import Tenant, tenant
-from router.transcript import Transcript
 from router.upstream import Connection
 from router.waiting import Wait, no_room
 
@@ -51,13 +51,14 @@ class Relay:
     session: Session | None = None
     home: Replica | None = None
     attempt: Attempt | None = None
+    rival: Attempt | None = None  # a second one beside it: see hedge
     begun: EventStream | Passage | None = None
     resumption: Resumption | None = None
     tried: tuple[Replica, ...] = ()
     wait: Wait | None = None
     opened = False  # the caller has the head of a stream already
     held_s = 0.0
-    done = False
+    done = hedged = False
     attempts = resumes = 0
     paused_at: float | None = None
     ttft_s: float | None = None
@@ -66,6 +67,7 @@ class Relay:
     _reason: Reason | Literal["-"] = "-"
     _at_home: Reason = "home"
     _moved: str | None = None
+    _moves = ""
     _error: RouterError | None = None
     _seen_at = 0.0
     _seen_reads = 0
@@ -74,13 +76,17 @@ class Relay:
         self.plane = plane
         self.sink = sink
         self.body = body
-        self._path = path
+        self.path = path
         self.head = head
         self.request_id = head.request_id or b"req-%032x" % plane.random_bits(128)
 
     @property
     def connection(self) -> Connection | None:
         return self.attempt.connection if self.attempt is not None else None
+
+    @property
+    def dialect(self) -> Dialect:
+        return dialect(self.path)
 
     # resolve
 
@@ -177,7 +183,7 @@ class Relay:
         if self.ask is not None and self.ask.model != replica.model:
             body = requests.with_model(body, replica.model)
         head = b"POST %b HTTP/1.1\r\n%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-        return head % (self._path, replica.host_line, self.head.forward, self.request_id, len(body)), body
+        return head % (self.path, replica.host_line, self.head.forward, self.request_id, len(body)), body
 
     # what an attempt reports
 
@@ -208,7 +214,7 @@ class Relay:
         lines = headers.down_lines(connection.fields) + self.lines()
         head = answers.head(attempt.status, lines, length=len(body), chunked=False, keep_alive=self.sink.keep_alive)
         if self.write(head + body):
-            self.count_usage(events.json_usage(body))
+            self.count_usage(attempt.usage)
             self.finish(attempt.status)
 
     def large(self, attempt: Attempt, connection: Connection) -> None:
@@ -226,7 +232,11 @@ class Relay:
     def failed(self, attempt: Attempt, error: RouterError, why: str, event: Event | None) -> None:
         """Leaves the attempt and tries the next place."""
         plan = self.plan
-        if attempt is not self.attempt or plan is None:
+        if plan is None or attempt not in (self.attempt, self.rival):
+            return
+        self._moves += f",{why}" if self._moves else why
+        if self.rival is not None:
+            hedge.lost_one(self, attempt, event)
             return
         self.tried += (attempt.replica,)
         if self.resumption is not None:
@@ -235,10 +245,15 @@ class Relay:
             return
         self.leave(event)
         self._error, self._moved = error, why
-        self._attempt(plan)
+        if self.plane.tally.of(plan.wanted).retry():
+            self._attempt(plan)
+        else:
+            self.fail(error)
 
     def _answered(self, attempt: Attempt) -> None:
         """Content is here: the replica works, the session remembers it."""
+        if self.rival is not None:
+            hedge.settle(self, attempt)
         replica, plan = attempt.replica, self.plan
         if plan is None:
             return
@@ -252,13 +267,6 @@ class Relay:
 
     # a stream that goes on elsewhere
 
-    def transcript(self) -> Transcript:
-        """An empty one for the stream's text; it takes none where this request could not be continued anyway."""
-        said = Transcript()
-        if not resume.may_resume(self._path, self.body):
-            said.forget()
-        return said
-
     def resume_elsewhere(self, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
         """A stream has broken. False: it cannot go on elsewhere."""
         return resumption.resume_elsewhere(self, stream, why, reason, event)
@@ -268,20 +276,17 @@ class Relay:
         stream = self.begun
         return self.resumption is None and isinstance(stream, EventStream) and resumption.move_away(self, stream, reason)
 
-    def truncated(self) -> None:
-        """The caller's stream ends with an error."""
-        self.plane.tally.of(self.model or UNKNOWN).truncations += 1
-
     # while an answer is under way
 
     def lines(self) -> bytes:
         """Our own header lines of an answer."""
         plan, attempt = self.plan, self.attempt
+        reason = f"{self._reason}; moved={self._moves}" if self._moves else self._reason
         trace = (
             plan.trace if plan else b"selector=-; route=-",
             attempt.replica.trace if attempt else b"model=-; replica=-",
             self.attempts,
-            (f"{self._reason}; held={self.held_s * 1000:.0f}" if self.held_s else self._reason).encode(),
+            (f"{reason}; held={self.held_s * 1000:.0f}" if self.held_s else reason).encode(),
         )
         lines = b"x-request-id: %b\r\nx-route: %b; %b; attempts=%d; reason=%b\r\n" % (self.request_id, *trace)
         if self.session is not None and self.session_id is not None:
@@ -316,41 +321,16 @@ class Relay:
         if self.connection is not None:
             self.connection.resume()
 
-    def sweep(self, now: float) -> None:
-        attempt, connection = self.attempt, self.connection
+    def silent_s(self, now: float) -> float:
+        """Since the engine last said something, as far as the sweeps have seen."""
+        connection = self.connection
         reads = connection.reads if connection is not None else 0
         if reads != self._seen_reads:
             self._seen_reads, self._seen_at = reads, now
-        slo = attempt.replica.slo if attempt is not None else self.plane.catalogue.slo("")
-        clock = overdue(
-            age_s=now - self.began,
-            attempt_s=now - attempt.at if attempt is not None else 0.0,
-            silent_s=now - self._seen_at,
-            paused_s=0.0 if self.paused_at is None else now - self.paused_at,
-            streams=bool(self.ask and self.ask.stream),
-            begun=self.begun is not None and self.resumption is None,
-            first_token_s=slo.first_token_s,
-            idle_s=slo.idle_s,
-            total_s=self.plane.limits.total_s,
-        )
-        if clock is not None:
-            self._ran_out(clock)
-        elif self.wait is not None:
-            self.wait.sweep(now)
-        elif self.resumption is not None and attempt is None:
-            self.resumption.sweep(now)
+        return now - self._seen_at
 
-    def _ran_out(self, clock: Clock) -> None:
-        error = UpstreamSilent(f"The engine took too long: the {clock.value} clock ran out.")
-        if clock is Clock.CALLER:
-            self.sink.cut()
-            self.caller_left()
-        elif clock is Clock.IDLE and self.begun is not None:
-            self.begun.broken(str(error), "idle", Event.FAILURE)
-        elif clock is Clock.FIRST_TOKEN and self.attempt is not None:
-            self.failed(self.attempt, error, "first_token", Event.FAILURE)
-        else:
-            self.fail(error)
+    def sweep(self, now: float) -> None:
+        sweep(self, now)
 
     # ends
 
@@ -401,6 +381,9 @@ class Relay:
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.leave(event)
+        rival, self.rival = self.rival, None
+        if rival is not None:
+            rival.drop()
 
     def _tags(self) -> tuple[str, str]:
         plan, attempt = self.plan, self.attempt

@@ -80,9 +80,12 @@ _message = msgspec.json.Decoder(_Message).decode
 _encode = msgspec.json.encode
 
 
-def may_resume(path: bytes, body: bytes) -> bool:
-    """The request is one whose answer could go on elsewhere."""
-    return path.partition(b"?")[0] == CHAT_PATH and _plain_fields(body) is not None
+def transcript(path: bytes, body: bytes) -> Transcript:
+    """An empty one for a request's answer; it keeps nothing of an answer that could not go on elsewhere."""
+    said = Transcript()
+    if path.partition(b"?")[0] != CHAT_PATH or _plain_fields(body) is None:
+        said.forget()
+    return said
 
 
 def _plain_fields(body: bytes) -> dict[str, msgspec.Raw] | None:
@@ -99,7 +102,7 @@ def _is_plain(name: str, value: bytes) -> bool:
 
 
 def continuation(body: bytes, said: Transcript) -> bytes | None:
-    """The request that continues `said`, of a body that `may_resume`; None where there is no room left, or no way.
+    """The request that continues `said`, or None where there is no room left, or no way.
 
     Raises: nothing; a body that cannot be read has no continuation.
     """

@@ -45,7 +45,7 @@ def resume_elsewhere(relay: Relay, stream: EventStream, why: str, reason: str, e
         stream.close(events.DONE if said.finished else resume.ending_at_limit(said.identity))
         return True
     body = resume.continuation(relay.body, said)
-    if body is None:
+    if body is None or not relay.plane.tally.of(attempt.replica.model).retry():
         return False
     _start(relay, Resumption(relay, stream, said, attempt.replica.model, body, why, reason), attempt.replica, event)
     return True

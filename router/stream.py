@@ -1,7 +1,7 @@
 """The rest of an answer that is a stream of events, from its first content on.
 
 Law: whole events only, as they came; the caller's stream ends in one of two ways: as the engine's did, if that ended well, or with an
-error event and [DONE]. Never a truncated answer that looks like a success. Where it breaks, the relay is asked first whether another
+error event of its dialect. Never a truncated answer that looks like a success. Where it breaks, the relay is asked first whether another
 replica can go on. What was sent is kept by reference for that (see transcript), and for the end and the usage, looked for once.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router import answers, events, headers
+from router import answers, events, headers, resume
 from router.breaker import Event
 from router.errors import StreamTruncated, encode
+from router.tally import UNKNOWN
 from router.transcript import CHUNKS_BYTES, Transcript
 from router.upstream import Connection
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class EventStream:
     """A receiver of its connection."""
 
-    __slots__ = ("_chunks", "_connection", "_heard", "_parts", "_relay", "_rest", "_said", "_size", "_write")
+    __slots__ = ("_chunks", "_connection", "_dialect", "_error_mark", "_heard", "_parts", "_relay", "_rest", "_said", "_size", "_write")
 
     def __init__(self, relay: Relay, connection: Connection, first: bytes, rest: bytes) -> None:
         self._relay = relay
@@ -32,6 +33,8 @@ class EventStream:
         self._size = len(first)
         self._rest = rest
         self._said: Transcript | None = None
+        self._dialect = relay.dialect
+        self._error_mark = self._dialect.error_mark
         self._chunks = relay.sink.chunks
         self._write = relay.sink.write
         connection.receiver = self
@@ -46,7 +49,7 @@ class EventStream:
         self._go(b"" if relay.opened else head, first)
 
     def _go(self, head: bytes, first: bytes) -> None:
-        error_at = events.own_error(first)
+        error_at = self._dialect.own_error(first)
         if error_at >= 0:
             first = self._parts[0] = first[:error_at]
         if self._relay.write(head + self._framed(first)):
@@ -65,7 +68,7 @@ class EventStream:
             parts.clear()
             if self._rest or data[-2:] != b"\n\n":
                 data, self._rest = events.split(self._rest, data)
-        if events.ERROR_MARK in data and (at := events.own_error(data)) >= 0:
+        if self._error_mark in data and (at := self._dialect.own_error(data)) >= 0:
             self._failed(data[:at])
         elif connection.complete:
             self._end(data)
@@ -84,7 +87,7 @@ class EventStream:
     def _compact(self) -> None:
         """Reads what was sent, but for the last events, in which the end is looked for."""
         if self._said is None:
-            self._said = self._relay.transcript()
+            self._said = resume.transcript(self._relay.path, self._relay.body)
         self._said.read(b"".join(self._parts[self._heard : -2]))
         self._heard = max(0, self._heard + 2 - len(self._parts))
         self._parts = self._parts[-2:]
@@ -92,14 +95,14 @@ class EventStream:
 
     def said(self) -> Transcript:
         """All that the caller was sent until now."""
-        said = self._said = self._said or self._relay.transcript()
+        said = self._said = self._said or resume.transcript(self._relay.path, self._relay.body)
         said.read(b"".join(self._parts[self._heard :]))
         self._heard = len(self._parts)
         return said
 
     def broke(self, _connection: Connection, why: str) -> None:
         """The engine is gone. After [DONE] nothing was missing."""
-        if not self._rest and self._parts and events.said_done(self._parts[-1]):
+        if not self._rest and self._parts and self._dialect.done(self._parts[-1]):
             self.close(b"")
         else:
             self.broken(f"{why}.", "connection")
@@ -113,9 +116,9 @@ class EventStream:
     def fail(self, why: str, event: Event | None) -> None:
         """Ends the caller's stream with an error event."""
         relay = self._relay
-        relay.truncated()
+        relay.plane.tally.of(relay.model or UNKNOWN).truncations += 1
         error = StreamTruncated(f"The answer is incomplete, its stream broke: {why} Start the request again.")
-        if relay.write(self._framed(events.failure(encode(error))) + self._ending()):
+        if relay.write(self._framed(self._dialect.failure(encode(error))) + self._ending()):
             relay.finish(502, event)
 
     def _failed(self, before: bytes) -> None:
@@ -125,14 +128,14 @@ class EventStream:
 
     def _end(self, data: bytes) -> None:
         """The engine's message is complete: did the stream end?"""
-        if self._rest.strip() == b"data: [DONE]":
-            data, self._rest = data + events.DONE, b""
+        if self._rest and self._dialect.done(self._rest):  # only the last empty line is missing
+            data, self._rest = data + self._rest.rstrip() + b"\n\n", b""
         tail = b"".join(self._parts[-2:]) + data
-        if self._rest or not events.finished(tail):
+        if self._rest or not self._dialect.finished(tail):
             if self._sent(data):
                 self.broken("it ended without a finish reason.", "truncated")
             return
-        self._relay.count_usage(events.usage(tail))
+        self._relay.count_usage(self._dialect.usage(tail))
         self.close(data)
 
     def _sent(self, data: bytes) -> bool:

@@ -11,16 +11,22 @@ from collections.abc import Iterable
 from fleet import metrics
 from fleet.metrics import Metric
 from fleet.recorder import Histogram, Recorder
+from router.budget import Budget
 
 UNKNOWN = "-"
 
 
 class ModelCounts:
-    __slots__ = ("arrivals", "ejections", "in_flight", "input_tokens", "output_tokens", "session_starts", "truncations")
+    __slots__ = ("arrivals", "ejections", "in_flight", "input_tokens", "output_tokens", "retries", "session_starts", "truncations")
 
     def __init__(self) -> None:
         self.session_starts = 0
+        self.retries = Budget()
         self.arrivals = self.in_flight = self.input_tokens = self.output_tokens = self.truncations = self.ejections = 0
+
+    def retry(self) -> bool:
+        """A request for this model may be tried once more."""
+        return self.retries.take(self.arrivals)
 
 
 _COUNTS = (

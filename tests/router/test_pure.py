@@ -56,7 +56,7 @@ CONTENTS = [
     (b'data: {"choices":[{"text":"x"}]}\n\n', Content.SOME),
     (b'data: {"choices":[{"text":""}]}\n\n', Content.NONE),
     (b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n', Content.SOME),
-    (b"data: what is this\n\n", Content.SOME),
+    (b"data: what is this\n\n", Content.FAILED),
     (b'data: {"error":"Unauthorized"}\n\n', Content.FAILED),
     (b'data: {"error":{"code":500}}\n\n', Content.FAILED),
     (b'data: {"error":{"code":429}}\n\n', Content.FAILED),

@@ -1,0 +1,58 @@
+"""What happens to one request every 250 ms: its clocks, its place in the waiting room, its resumption, its hedge.
+
+Law: at most one of them acts in a sweep, and the clocks first. Nothing here runs per byte or per chunk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router import hedge
+from router.breaker import Event
+from router.clocks import Clock, overdue
+from router.errors import UpstreamSilent
+
+if TYPE_CHECKING:
+    from router.relay import Relay
+
+
+def sweep(relay: Relay, now: float) -> None:
+    clock = _overdue(relay, now)
+    if clock is not None:
+        _ran_out(relay, clock)
+    elif relay.wait is not None:
+        relay.wait.sweep(now)
+    elif relay.resumption is not None:
+        if relay.attempt is None:
+            relay.resumption.sweep(now)
+    else:
+        hedge.start_if_due(relay, now)
+
+
+def _overdue(relay: Relay, now: float) -> Clock | None:
+    attempt, plane = relay.attempt, relay.plane
+    slo = attempt.replica.slo if attempt is not None else plane.catalogue.slo("")
+    return overdue(
+        age_s=now - relay.began,
+        attempt_s=now - attempt.at if attempt is not None else 0.0,
+        silent_s=relay.silent_s(now),
+        paused_s=0.0 if relay.paused_at is None else now - relay.paused_at,
+        streams=bool(relay.ask and relay.ask.stream),
+        begun=relay.begun is not None and relay.resumption is None,
+        first_token_s=slo.first_token_s,
+        idle_s=slo.idle_s,
+        total_s=plane.limits.total_s,
+    )
+
+
+def _ran_out(relay: Relay, clock: Clock) -> None:
+    error = UpstreamSilent(f"The engine took too long: the {clock.value} clock ran out.")
+    if clock is Clock.CALLER:
+        relay.sink.cut()
+        relay.caller_left()
+    elif clock is Clock.IDLE and relay.begun is not None:
+        relay.begun.broken(str(error), "idle", Event.FAILURE)
+    elif clock is Clock.FIRST_TOKEN and relay.attempt is not None:
+        relay.failed(relay.attempt, error, "first_token", Event.FAILURE)
+    else:
+        relay.fail(error)

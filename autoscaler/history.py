@@ -13,6 +13,8 @@ from autoscaler.window import Point
 
 Key = tuple[str, str]
 """Metric name and model."""
+ANY = ""
+"""The model under which a target notes that it has a metric at all: then a model that is missing is zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,9 @@ class Track:
         return [Point(scrape.at, scrape.values.get(key, 0.0)) for scrape in self.scrapes]
 
     def told(self, key: Key) -> Sequence[Point]:
-        """Only what was really said: for a series that not every version of a program has, where missing is not zero."""
-        return [Point(scrape.at, scrape.values[key]) for scrape in self.scrapes if key in scrape.values]
+        """Only of scrapes that have the metric: not every version of a program has every one, and then missing is not zero."""
+        noted = (key[0], ANY)
+        return [Point(s.at, s.values.get(key, 0.0)) for s in self.scrapes if key in s.values or noted in s.values]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from autoscaler.errors import MalformedMetrics
-from autoscaler.history import Key
+from autoscaler.history import ANY, Key
 from fleet.metrics import ARRIVALS, HELD, IN_FLIGHT, INPUT_TOKENS, LATENCY, LOG_BYTES, OUTPUT_TOKENS, SESSION_STARTS, TTFT
 
 ARRIVED = ARRIVALS.prometheus
@@ -78,7 +78,7 @@ _FULL = "capacity"  # vLLM's other reason, deferred, is ordinary under chunked p
 
 
 def router_values(text: str) -> Mapping[Key, float]:
-    """Sums per metric and model.
+    """Sums per metric and model. Under the model "" stands what is no sum: that the router has the metric, of whatever model.
 
     Raises:
         MalformedMetrics: not Prometheus text, or not a router's: the port belongs to something else.
@@ -89,6 +89,7 @@ def router_values(text: str) -> Mapping[Key, float]:
     for sample in _samples(text, _ROUTER):
         key = (sample.name, sample.labels.get("model", ""))
         values[key] = values.get(key, 0.0) + sample.value
+        values.setdefault((sample.name, ANY), 0.0)
     return values
 
 

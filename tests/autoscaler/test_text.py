@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.errors import MalformedMetrics
+from autoscaler.history import ANY, Scrape, Track
 from autoscaler.text import (
     ARRIVED,
     ENGINE_BEGUN,
@@ -18,10 +19,12 @@ from autoscaler.text import (
     FLYING,
     LATENCY_COUNT,
     LATENCY_SUM,
+    LOGGED,
+    STARTED,
     engine_values,
     router_values,
 )
-from fleet.metrics import ARRIVALS, IN_FLIGHT, LATENCY, SESSIONS
+from fleet.metrics import ARRIVALS, IN_FLIGHT, LATENCY, LOG_BYTES, SESSIONS
 from fleet.recorder import Recorder, prometheus_text
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "engine-metrics"
@@ -42,6 +45,16 @@ def test_what_our_recorder_writes_is_read_back_summed_over_routes() -> None:
     assert values[FLYING, "small-model"] == 3
     assert values[LATENCY_SUM, "small-model"] == pytest.approx(2.0)
     assert values[LATENCY_COUNT, "small-model"] == 2
+
+
+def test_a_metric_that_a_router_has_is_noted_for_all_models() -> None:
+    recorder = Recorder()
+    recorder.count(LOG_BYTES, "small-model", by=7)
+    values = router_values(prometheus_text(recorder))
+    assert (values[LOGGED, "small-model"], values[LOGGED, ANY]) == (7, 0)
+    track = Track((Scrape("r", 1.0, values),))
+    assert [point.value for point in track.told((LOGGED, "large-model"))] == [0]
+    assert track.told((STARTED, "large-model")) == []
 
 
 def test_an_idle_router_is_a_router() -> None:

@@ -96,13 +96,13 @@ class Loop:
     async def _hands(self) -> tuple[str, bool]:
         """Why nothing may be ordered, or empty; and whether this one leads."""
         standing = self.ports.lease.standing()
-        self.recorder.gauge(LEADS, value=standing.leads)
+        self.recorder.gauge(LEADS, value=int(standing.leads))
         if standing.term != self._term:  # go on from what the last leader left, not from what this one believed meanwhile
             await self._rules.restore()
             self._observer.forget()
             self._term = standing.term
         paused = await self.ports.pauses.read()
-        self.recorder.gauge(PAUSED, value=paused is not None)
+        self.recorder.gauge(PAUSED, value=int(paused is not None))
         self.board.leads, self.board.paused = standing.leads, pause.told(paused) if paused else ""
         return standing.hands_off or self.board.paused, standing.leads
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from autoscaler.board import Board, Status
 from autoscaler.pages import create_app
+from autoscaler.policies.vote import Vote
 from autoscaler.signals import Known, Unknown
 from fleet.metrics import DECISIONS
 from fleet.recorder import Recorder
@@ -46,3 +49,33 @@ async def test_status_shows_the_sentence_the_capacity_and_the_signals() -> None:
 
 async def test_metrics_are_prometheus_text() -> None:
     assert 'warmfleet_autoscaler_decisions_total{model="small-model",direction="none"} 1' in (await get(Board(), "/metrics"))[1]
+
+
+async def test_explain_shows_what_was_new_with_all_that_it_rests_on() -> None:
+    board = Board(passed_at=NOW, leads=True, paused="paused by ann: moving GPUs")
+    for number, news in enumerate(("a", "a", "b")):
+        votes = (Vote(number, may_go_down=True, why=f"vote {number}"),)
+        board.tell(Status("small-model", NOW + number, f"decision {number}", 2, capacity=fleet(1), votes=votes, news=(news,)))
+    status, body = await get(board, "/explain/small-model")
+    told = json.loads(body)
+    assert (status, told["leads"], told["paused"]) == (200, True, "paused by ann: moving GPUs")
+    assert [(row["sentence"], row["votes"][0]["why"]) for row in told["decisions"]] == [("decision 0", "vote 0"), ("decision 2", "vote 2")]
+
+
+async def test_explain_of_a_model_nobody_decided_about_says_which_there_are() -> None:
+    board = Board()
+    board.tell(Status("small-model", NOW, "s", 1))
+    status, body = await get(board, "/explain/giant")
+    assert (status, "there are: small-model" in json.loads(body)["error"]["message"]) == (404, True)
+
+
+async def test_health_says_who_leads_and_that_it_is_paused() -> None:
+    _, body = await get(Board(passed_at=NOW, leads=False, paused="paused by ann: x"), "/health")
+    assert (json.loads(body)["leads"], json.loads(body)["paused"]) == (False, "paused by ann: x")
+
+
+def test_a_model_is_remembered_for_fifty_news() -> None:
+    board = Board()
+    for number in range(80):
+        board.tell(Status("small-model", NOW + number, str(number), 1, news=(number,)))
+    assert [status.sentence for status in board.recent["small-model"]] == [str(number) for number in range(30, 80)]

@@ -45,12 +45,13 @@ class Program:
 
 
 @asynccontextmanager
-async def autoscaler(document: Path, log: Path) -> AsyncIterator[Program]:
-    """Ends it by force at the end, if it still runs."""
+async def autoscaler(document: Path, log: Path, **more: str) -> AsyncIterator[Program]:
+    """Ends it by force at the end, if it still runs. `more`: of its environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     environment = {**os.environ, ENV_SPEC: str(document), ENV_PORT: str(port), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    environment |= more
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", "autoscaler", env=environment, stdout=out, stderr=out)
     try:

@@ -7,6 +7,7 @@
     │   ├── UnknownModel        not in the catalogue; a model that is only cold is never this
     │   ├── UnknownSession      the seed API wants a session that was started
     │   ├── BodyTooLarge
+    │   ├── HeadTooLarge
     │   └── TooSlow             the request did not arrive in time
     ├── UpstreamError
     │   ├── UpstreamFailed      every replica that was tried broke
@@ -70,6 +71,11 @@ class UnknownSession(CallerError):
 class BodyTooLarge(CallerError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The request body is larger than {limit_bytes} bytes; send less, or raise router.max_body.")
+
+
+class HeadTooLarge(CallerError):
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The head of the request is larger than {limit_bytes} bytes; send fewer or shorter header fields.")
 
 
 class TooSlow(CallerError):
@@ -144,6 +150,7 @@ _HTTP: dict[type[RouterError], HttpError] = {
     UnknownModel: HttpError(404, "invalid_request_error", "model_not_found"),
     UnknownSession: HttpError(404, "invalid_request_error", "session_not_found"),
     BodyTooLarge: HttpError(413, "invalid_request_error", "request_too_large"),
+    HeadTooLarge: HttpError(431, "invalid_request_error", "headers_too_large"),
     TooSlow: HttpError(408, "invalid_request_error", "request_timeout"),
     UpstreamFailed: HttpError(502, "upstream_error", "upstream_failed"),
     UpstreamSilent: HttpError(504, "upstream_error", "upstream_timeout"),

@@ -1,7 +1,8 @@
 """HTTP heads: what of a caller's head goes on to the engine, and what of the engine's head goes back.
 
-Hop-by-hop fields (RFC 9110, 7.6.1) never pass, nor does what a Connection field names. The caller's Authorization stays here: it is
-for the router, not for engines. Accept-Encoding stays here too, because a compressed stream could not be read for its end.
+Hop-by-hop fields (RFC 9110, 7.6.1) never pass, nor does what a Connection field names. The caller's credentials (Authorization, API
+keys, cookies) stay here: they are for the router, not for engines. Accept-Encoding stays here too, because a compressed stream could
+not be read for its end.
 One loop over the fields, because this runs for every request. No I/O.
 """
 
@@ -29,7 +30,8 @@ _HOP: Final = frozenset(
     )
 )
 _OURS: Final = frozenset(name.encode() for name in (names.HEADER_REQUEST, names.HEADER_SESSION, names.HEADER_ROUTE))
-_NOT_UP: Final = _HOP | _OURS | {b"host", b"content-length", b"authorization", b"expect", b"accept-encoding"}
+_CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key"))
+_NOT_UP: Final = _HOP | _OURS | {b"host", b"content-length", b"expect", b"accept-encoding"} | _CREDENTIALS
 _NOT_DOWN: Final = _HOP | _OURS | {b"content-length", b"server"}
 _REQUEST: Final = names.HEADER_REQUEST.encode()
 _SESSION: Final = names.HEADER_SESSION.encode()
@@ -69,7 +71,7 @@ def read_request(fields: Fields) -> RequestHead:
             request_id = value if _SANE_ID(value) else None
         elif name == b"expect":
             expects = value.lower() == b"100-continue"
-        elif name == b"authorization":
+        elif name == b"authorization" or (name == b"x-api-key" and authorization is None):
             authorization = value
     if connection and connection not in _KEEP:
         lines = _without_named(lines, connection)

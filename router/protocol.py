@@ -16,14 +16,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from router import answers, clocks, headers
-from router.errors import BadRequest, BodyTooLarge, RouterError, TooSlow, to_http
+from router.dialects import RELAY_PATHS
+from router.errors import BadRequest, BodyTooLarge, HeadTooLarge, RouterError, TooSlow, to_http
 from router.exchange import Exchange
 from router.plane import DataPlane
 
-RELAY_PATHS: Final = frozenset((b"/v1/chat/completions", b"/v1/completions", b"/v1/embeddings"))
 _MOST_PIPELINED: Final = 16
 _MOST_QUEUED_BYTES: Final = 1024**2
 _LINGER_S: Final = 2.0
+_MOST_HEAD_BYTES: Final = 64 * 1024
 _LAST_CHANCE_S: Final = 5.0
 
 
@@ -42,6 +43,8 @@ class RouterProtocol(HttpToolsProtocol):
         self._idle_since: float | None = None
         self._reading_since: float | None = None
         self._closing_at: float | None = None
+        self._in_head = False
+        self._head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -50,6 +53,9 @@ class RouterProtocol(HttpToolsProtocol):
         self.lines_open.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) > _MOST_HEAD_BYTES:
+            self._in_pieces(data)
+            return
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         if self._closing_at is not None:
@@ -63,6 +69,16 @@ class RouterProtocol(HttpToolsProtocol):
             if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
                 raise error.__context__ from None  # a bug of ours: the loop reports it and closes the connection
             self._refuse(BadRequest("This is not a valid HTTP request; nothing of it was used."))
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > 2 * _MOST_HEAD_BYTES:  # twice, because a body may have ended in the piece in which this head began
+                self._refuse(HeadTooLarge(2 * _MOST_HEAD_BYTES))
+
+    def _in_pieces(self, data: bytes) -> None:
+        """So that no head is read whole that is larger than the limit."""
+        for at in range(0, len(data), _MOST_HEAD_BYTES):
+            if not self.transport.is_closing():
+                self.data_received(data[at : at + _MOST_HEAD_BYTES])
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lines_open.discard(self)
@@ -87,12 +103,15 @@ class RouterProtocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self._exchange = None
+        self._in_head = True
         self._reading_since = self.plane.clock()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
         path = self.url.partition(b"?")[0]
         if path in RELAY_PATHS and self.parser.get_method() == b"POST":
             self._accept()

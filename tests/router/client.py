@@ -44,6 +44,7 @@ class Caller:
         self._now = Reply()
         self._parser = httptools.HttpResponseParser(self)
         self.eof = False
+        self._bodiless = False
 
     @classmethod
     async def connect(cls, port: int) -> Self:
@@ -64,6 +65,10 @@ class Caller:
         while not self._replies and not self.eof:
             await self._read()
         return self._replies.pop(0) if self._replies else self._now
+
+    def head_only(self) -> None:
+        """The reply has no body, whatever its head says: it answers HEAD."""
+        self._bodiless = True
 
     async def until(self, count: int) -> Reply:
         """The current reply, with at least this many chunks of body."""
@@ -97,6 +102,8 @@ class Caller:
 
     def on_headers_complete(self) -> None:
         self._now.status = self._parser.get_status_code()
+        if self._bodiless:
+            self.on_message_complete()
 
     def on_body(self, data: bytes) -> None:
         self._now.body += data

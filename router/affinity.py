@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from heapq import nlargest
 from typing import Final, Generic, Protocol, TypeVar
 
-PREFIX_BYTES: Final = 1024
+PREFIX_BYTES: Final = 1024  # about 250 tokens; a shorter common beginning is not worth a crowd
 _SHARES: Final = 1024
 _ASKED: Final = 4
 _64: Final = (1 << 64) - 1

@@ -227,7 +227,7 @@ async def test_a_router_that_is_stopped_ends_its_streams_well(consul_server: Con
             await caller.send(chat(stream=True))
             await caller.until(1)
             router.process.send_signal(signal.SIGTERM)
-            await _until_refusing(router.port)
+            await until_refusing(router.port)
             if good:
                 go_on.set()
             reply = await caller.reply()
@@ -239,7 +239,7 @@ async def test_a_router_that_is_stopped_ends_its_streams_well(consul_server: Con
         go_on.set()
 
 
-async def _until_refusing(port: int) -> None:
+async def until_refusing(port: int) -> None:
     async with asyncio.timeout(20):
         while True:
             try:

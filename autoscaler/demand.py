@@ -83,7 +83,7 @@ class _Told:
 
     def parts(self, targets: Sequence[str], series: str, read: Callable[[Track], Signal]) -> list[Signal]:
         """Empty where no target has ever told the series."""
-        if not any(self.history.track(target).told((series, self.model)) for target in targets):
+        if not any(self.history.track(target).tells((series, self.model)) for target in targets):
             return []
         return _over(self.history, targets, read)
 

@@ -42,6 +42,10 @@ class Track:
     def points(self, key: Key) -> Sequence[Point]:
         return [Point(scrape.at, scrape.values.get(key, 0.0)) for scrape in self.scrapes]
 
+    def tells(self, key: Key) -> bool:
+        """Whether any scrape has the metric."""
+        return any(key in scrape.values or (key[0], ANY) in scrape.values for scrape in self.scrapes)
+
     def told(self, key: Key) -> Sequence[Point]:
         """Only of scrapes that have the metric: not every version of a program has every one, and then missing is not zero."""
         noted = (key[0], ANY)

@@ -103,3 +103,25 @@ kind = "threshold"
         "6: autoscaler.gpu_budget",
         "9: autoscaler.log_volume.0.small",
     ]
+
+
+def test_the_rules_of_the_documentation_are_right(tmp_path: Path) -> None:
+    text = Path("docs/operations.md").read_text("utf-8")
+    example = text.partition("## Scaling rules")[2].partition("```toml\n")[2].partition("```")[0]
+    assert {row.partition('"')[2].partition('"')[0] for row in example.splitlines() if "kind" in row} == set(TAKES)
+    file = tmp_path / "fleet.toml"
+    file.write_text(
+        f"""[runtime]
+driver = "raw_exec"
+[redis]
+driver = "raw_exec"
+[[model]]
+name = "m"
+engine = "llamacpp"
+weights = "w"
+cold_start = "15m"
+replicas = {{ min = 0, max = 4, idle = "30m" }}
+capacity = {{ concurrency = 4, requests_per_min = 60 }}
+{example}"""
+    )
+    assert len(load(file).spec.models[0].policy) == len(TAKES)

@@ -148,6 +148,11 @@ def litellm(programs: Path, port: int, folder: Path, upstreams: Sequence[int]) -
         }
         for p in upstreams
     ]
-    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "NO_DOCS": "True"}
+    env = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_MASTER_KEY": wire.KEY,
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # on loopback, for minutes
+    }
     argv = (str(programs / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1")
     return Proxy("litellm", "orientation", port, argv, env, {config.name: json.dumps({"model_list": models})})

@@ -137,7 +137,7 @@ def get(port: int, path: str) -> bytes:
 def _ask(port: int, method: str, path: str, body: str | None) -> bytes:
     connection = http.client.HTTPConnection(ports.HOST, port, timeout=10)
     try:
-        connection.request(method, path, body, {"content-type": "application/json", "authorization": "Bearer sk-bench"})
+        connection.request(method, path, body, {"content-type": "application/json", "authorization": f"Bearer {wire.KEY}"})
         answer = connection.getresponse()
         return answer.read() if answer.status == 200 else b""
     except (OSError, http.client.HTTPException):

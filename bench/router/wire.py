@@ -12,6 +12,7 @@ from typing import Final
 MODEL: Final = "bench"
 SESSION_MARK: Final = b"@SESSION@"
 PATH: Final = "/v1/chat/completions"
+KEY: Final = "sk-bench-0123456789abcdef"
 
 _PROMPT = (
     "You are given the notes of a long meeting about capacity planning. Sum them up in three sentences, name the open questions, "
@@ -30,7 +31,7 @@ _HEADERS = (
     ("x-stainless-async", "false"),
     ("x-stainless-retry-count", "0"),
     ("x-stainless-read-timeout", "600"),
-    ("authorization", "Bearer sk-bench-0123456789abcdef"),
+    ("authorization", f"Bearer {KEY}"),
     ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     ("content-type", "application/json"),
 )

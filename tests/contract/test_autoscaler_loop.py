@@ -25,7 +25,7 @@ from autoscaler.scrape import open_session
 from autoscaler.signals import Unknown
 from autoscaler.states import ConsulStates
 from fleet.consul import Consul, Fence
-from fleet.metrics import IN_FLIGHT
+from fleet.metrics import HELD, IN_FLIGHT
 from fleet.model import Autoscaler, Capacity, Fleet, Model, Policy, Replicas, Spec
 from fleet.names import ENV_PORT, ENV_SPEC, META_ALLOC_INDEX, Names
 from fleet.nomad import Nomad
@@ -133,6 +133,26 @@ async def test_the_intent_outlives_a_deployment(nomad_server: servers.NomadServe
             assert held.done == ""
             nomad.register(nomad.parse(job_of_sleepers(names)))  # back to the first version: the deployment ends
             await until(lambda: _done(said), lambda done: "1 -> 2" in done)
+
+
+async def test_an_idle_model_sleeps_and_a_held_request_wakes_it(nomad_server: servers.NomadServer) -> None:
+    names, nomad, recorder = own_names(), Nomad(nomad_server.address), Recorder()
+    said: list[Status] = []
+    awake = spec(names, nomad_server)
+    asleep = replace(awake, models=(replace(awake.models[0], replicas=Replicas(min=0, max=3, idle_s=3.0)),))
+    recorder.gauge(HELD, MODEL, value=0)
+
+    async def count() -> int:
+        job = await asyncio.to_thread(nomad.job, names.job(MODEL))
+        return job.counts["main"] if job else -1
+
+    with registered(nomad, job_of_sleepers(names)):
+        async with router(recorder, names, nomad_server.consul), running(asleep, said):
+            await until(count, lambda now: now == 0)
+            assert any("one is kept for 3 s" in status.sentence for status in said)
+            recorder.gauge(HELD, MODEL, value=1)
+            await until(count, lambda now: now == 1)
+            await until(lambda: _done(said), lambda done: list(filter(None, done)) == ["1 -> 0", "0 -> 1"])
 
 
 async def test_the_program_serves_its_pages_and_ends_on_sigterm(nomad_server: servers.NomadServer, tmp_path: Path) -> None:

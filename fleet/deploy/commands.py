@@ -18,7 +18,7 @@ from fleet.deploy.proposal import Draft, Proposal, Wish, propose, read
 from fleet.deploy.run import OK, UNPLACED, Outcome, Run
 from fleet.deploy.target import Target, targeted
 from fleet.deploy.text import described_plan, jobs_table, why_no_room
-from fleet.errors import Conflict, Finding, Refused, SpecError, Unreachable, WarmfleetError
+from fleet.errors import Blocked, Conflict, Finding, Refused, SpecError, Unreachable, WarmfleetError
 from fleet.names import GROUP
 
 UNCHANGED, CHANGED, ERROR = 0, 1, 255
@@ -143,7 +143,10 @@ def scale(*, target: Find, message: str, model: str, count: int) -> None:
         if running == count:
             click.echo(f"{model}: {count} already")
             return
-        found.nomad.scale(job_id, GROUP, count, modify_index=info.modify_index, message=message, meta={"by": "warmfleet scale"})
+        try:
+            found.nomad.scale(job_id, GROUP, count, modify_index=info.modify_index, message=message, meta={"by": "warmfleet scale"})
+        except Blocked as error:
+            raise WarmfleetError(f"{model} is being deployed, and Nomad scales nothing meanwhile: try again when that has ended") from error
         click.echo(f"{model}: {running} -> {count}; new replicas serve when they are warm")
 
 

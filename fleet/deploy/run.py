@@ -222,7 +222,7 @@ class Run:
         if proposal.way == "one by one":
             self._as_usual(proposal, proposal.draft.job, proposal.draft.text)
         if proposal.part in self.models:
-            self._remember(proposal.job_id)
+            self._remember(proposal)
 
     def _as_usual(self, proposal: Proposal, job: Job, text: str) -> None:
         """Takes back what only the one-by-one deployment needed, so that scaling waits for nobody."""
@@ -232,14 +232,20 @@ class Run:
             eval_id = self._register(proposal.part, job, text, info.modify_index)
             self._followed(replace(proposal, job=job, way="in place"), eval_id)
 
-    def _remember(self, job_id: str) -> None:
-        """Tags what runs now, so that scaling, which makes versions too, does not push it out of Nomad's memory."""
-        versions = self.nomad.versions(job_id)
-        newest, tagged = versions[0], [v for v in versions if v.tag]
-        for old in [v for v in tagged if v.tag == newest.source or v in tagged[KEPT_TAGS:]]:
-            self.nomad.untag(job_id, old.tag)
-        if newest.source:
-            self.nomad.tag(job_id, newest.number, newest.source, "deployed by warmfleet")
+    def _remember(self, proposal: Proposal) -> None:
+        """Tags the version that was replaced, so that scaling, which makes versions too, does not push it out of Nomad's memory.
+
+        Not the one that runs: scaling would hand its tag on to every version it makes, and none of them would ever be forgotten.
+        """
+        number = self._before(proposal)
+        versions = self.nomad.versions(proposal.job_id)
+        before = next((v for v in versions if v.number == number), None)
+        if before is None or not before.source or before.source == versions[0].source:
+            return
+        tagged = [v for v in versions if v.tag]
+        for old in [v for v in tagged if v.tag == before.source or v in tagged[KEPT_TAGS:]]:
+            self.nomad.untag(proposal.job_id, old.tag)
+        self.nomad.tag(proposal.job_id, before.number, before.source, "deployed by warmfleet")
 
 
 def _view(

@@ -30,12 +30,13 @@ HEADER_SESSION = "x-session-id"
 HEADER_REQUEST = "x-request-id"
 HEADER_ROUTE = "x-route"
 HEADER_WARM_ETA = "x-warm-eta"
+HEADER_DEADLINE = "x-deadline-s"  # from a caller: how long it waits at most
 
 # Environment of our own tasks.
 ENV_SPEC = "WARMFLEET_SPEC"  # path of the resolved fleet description (JSON)
 ENV_HOST = "WARMFLEET_HOST"
 ENV_PORT = "WARMFLEET_PORT"
-ENV_PUBLIC_PORT = "WARMFLEET_PUBLIC_PORT"  # of a router: shared with its predecessor and successor on the same node
+ENV_PUBLIC_PORT = "WARMFLEET_PUBLIC"  # of a router: shared with its predecessor and successor on the same node
 ENV_DATADOG_URL = "WARMFLEET_DATADOG_URL"  # for tests: a stand-in for https://api.<site> on loopback
 
 REDIS_SESSION_PREFIX = "wf:session:"

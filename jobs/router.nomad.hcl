@@ -9,7 +9,7 @@ job "warmfleet-router" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "65f0c78d6387"
+    "warmfleet.source"  = "3866a035d995"
   }
 
   group "main" {
@@ -262,9 +262,7 @@ FLEET_JSON
         WARMFLEET_SPEC   = "${NOMAD_TASK_DIR}/fleet.json"
         WARMFLEET_HOST   = "${NOMAD_IP_http}"
         WARMFLEET_PORT   = "${NOMAD_PORT_http}"
-
-        WARMFLEET_PUBLIC_PORT = "8000"
-
+        WARMFLEET_PUBLIC = "8000"
         PYTHONUNBUFFERED = "1"
         DD_AGENT_HOST    = "${attr.unique.network.ip-address}"
         DD_SERVICE       = "warmfleet-router"

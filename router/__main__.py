@@ -1,7 +1,7 @@
 """`python -m router`: one router, as Nomad starts it: a single process, or with router.workers > 1 their parent.
 
-Environment: WARMFLEET_SPEC (the resolved fleet description), WARMFLEET_HOST, WARMFLEET_PORT, WARMFLEET_PUBLIC_PORT, CONSUL_HTTP_TOKEN.
-The description's own router.host and router.port hold where host and port are not set. PORT is this allocation's alone, PUBLIC_PORT is
+Environment: WARMFLEET_SPEC (the resolved fleet description), WARMFLEET_HOST, WARMFLEET_PORT, WARMFLEET_PUBLIC, CONSUL_HTTP_TOKEN.
+The description's own router.host and router.port hold where host and port are not set. PORT is this allocation's alone, PUBLIC (a port) is
 shared with the routers before and after it on the same node. SIGTERM: new work goes elsewhere, running answers get router.drain.
 `python -m router worker CHANNEL SOCKET...` is how the parent starts a worker; the numbers are file descriptors.
 """

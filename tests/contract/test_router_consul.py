@@ -49,6 +49,7 @@ capacity = {{ concurrency = 2, requests_per_min = 60.0 }}
 selector = 0
 name = "best"
 chain = ["large"]
+on_cold = "shed"
 """
 
 

@@ -141,9 +141,16 @@ def test_router_and_autoscaler_bind_where_nomad_says(nomad: Nomad) -> None:
 
 @pytest.mark.parametrize(("port", "static"), [(8000, 8000), (0, None)])
 def test_the_router_takes_its_port_or_any(nomad: Nomad, port: int, static: int | None) -> None:
-    network = group(parsed(nomad, local(f"router.port={port}"), "router"))["Networks"][0]
-    assert [p["Value"] for p in network["ReservedPorts"] or []] == ([static] if static else [])
-    assert len(network["DynamicPorts"] or []) == (0 if static else 1)
+    """The public port is not Nomad's: a router and its successor share it. Each has a port of its own besides."""
+    job = parsed(nomad, local(f"router.port={port}"), "router")
+    network = group(job)["Networks"][0]
+    assert not network["ReservedPorts"]
+    assert len(network["DynamicPorts"]) == 1
+    assert task(job)["Env"].get("WARMFLEET_PUBLIC") == (str(static) if static else None)
+    assert {s["Name"]: s["PortLabel"] for s in group(job)["Services"]} == {
+        "warmfleet-router": "http",
+        "warmfleet-api": str(static) if static else "http",
+    }
 
 
 def test_in_production_our_programs_are_traced_and_carry_no_token(nomad: Nomad) -> None:

@@ -118,6 +118,8 @@ def _policies(model: Model) -> Iterator[Complaint]:
     for index, policy in enumerate(model.policy):
         for key, message in policy_complaints(policy, model.replicas.max):
             yield Complaint(("policy", index, key), message)
+    for index in [index for index, policy in enumerate(model.policy) if policy.kind == "forecast"][1:]:
+        yield Complaint(("policy", index, "kind"), "the model has a forecast already; one says how many are needed")
 
 
 def _log_volume(draft: Draft) -> Iterator[Complaint]:

@@ -91,6 +91,11 @@ duration = "10h"
 replicas = 5
 [[model.policy]]
 kind = "threshold"
+[[model.policy]]
+kind = "forecast"
+[[model.policy]]
+kind = "forecast"
+price = 0.003
 """
     )
     with pytest.raises(SpecError) as error:
@@ -100,6 +105,7 @@ kind = "threshold"
         "22: model.big.policy.0.cron",
         "24: model.big.policy.0.replicas",
         "25: model.big.policy.1.upper",
+        "30: model.big.policy.3.kind",
         "6: autoscaler.gpu_budget",
         "9: autoscaler.log_volume.0.small",
     ]

@@ -174,6 +174,7 @@ async def sweep_forever(plane: DataPlane, protocol: type[RouterProtocol]) -> Non
                 line.sweep(now)
             for replica in plane.replicas():
                 replica.pool.retire()
+                replica.wake(now)
             plane.sessions.expire(now)
 
 

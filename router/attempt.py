@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOLD_BODY_BYTES: Final = 256 * 1024
 _HOLD_EVENTS_BYTES: Final = 64 * 1024
+_LONGEST_REST_S: Final = 120
 _PROBE_EVENT: Final = {Event.SUCCESS: Event.PROBE_OK, Event.FAILURE: Event.PROBE_FAILED, None: Event.PROBE_LEFT}
 
 
@@ -114,6 +115,8 @@ class Attempt:
             return True
         if found is Verdict.BUSY:
             retry_after_s = headers.retry_after_s(connection.fields)
+            if retry_after_s:
+                self.replica.rest(self._relay.plane.clock() + min(retry_after_s, _LONGEST_REST_S))
             error = Busy(f"Every replica that was tried is at its limit (HTTP {status}); try again shortly.", retry_after_s=retry_after_s)
             self._failed(error, "busy", Event.SUCCESS)
         else:

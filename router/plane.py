@@ -7,6 +7,7 @@ Clock, randomness and the store are arguments. It opens no sockets of its own.
 
 from __future__ import annotations
 
+import math
 import random as _random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from router import levels, requests, selector
 from router.access import AccessLog
 from router.affinity import Shares, share_of
 from router.catalogue import Catalogue, Plan
-from router.errors import BadSession, CapacityError, NotWarm, StoreAway
+from router.errors import BadSession, Busy, CapacityError, NotWarm, StoreAway
 from router.eta import warmth
 from router.replica import Replica
 from router.room import Room
@@ -166,6 +167,9 @@ class DataPlane:
         """What a caller is told when a chain has nothing to serve with."""
         if none.why == "ejected":
             return NotWarm(f"Every replica of {plan.wanted!r} has just failed and is resting; try again shortly.", retry_after_s=5)
+        if rests := [replica.rest_until for model in plan.chain for replica in self.warm.get(model, ()) if replica.rest_until]:
+            wait_s = math.ceil(min(rests) - self.clock())
+            return Busy(f"Every replica of {plan.wanted!r} is at its limit; try again when it said.", retry_after_s=wait_s)
         if none.why == "full":
             return NotWarm(f"The replicas of {plan.wanted!r} have just started and take no more yet; try again shortly.", retry_after_s=5)
         expected = warmth(plan.first, self.published.states, self.wall())

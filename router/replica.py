@@ -21,6 +21,7 @@ class Replica:
     """`limit`: requests at once, while it starts slowly. `concurrency`: what it is described to carry. `seed`: for router.affinity."""
 
     __slots__ = (
+        "_limit_after",
         "breaker",
         "concurrency",
         "counts",
@@ -30,6 +31,7 @@ class Replica:
         "limit",
         "model",
         "pool",
+        "rest_until",
         "seed",
         "slo",
         "trace",
@@ -45,6 +47,8 @@ class Replica:
         self.in_flight = 0
         self.concurrency = concurrency
         self.limit = ramp.start(concurrency) if fresh else ramp.NO_LIMIT
+        self.rest_until = 0.0
+        self._limit_after = self.limit
         self.seed = zlib.crc32(endpoint.alloc_id.encode())
         self.breaker: Breaker = CLEAN
         self.pool = Pool(endpoint.host, endpoint.port, clock)
@@ -62,7 +66,18 @@ class Replica:
 
     def grow(self) -> None:
         """It has answered a request while it starts slowly."""
-        self.limit = ramp.grown(self.limit, self.concurrency)
+        if not self.rest_until:
+            self.limit = ramp.grown(self.limit, self.concurrency)
+
+    def rest(self, until: float) -> None:
+        """It has said when to come back (Retry-After): until then it gets nothing new. That is no strike. Monotonic seconds."""
+        if not self.rest_until:
+            self._limit_after = self.limit
+        self.limit, self.rest_until = 0, max(self.rest_until, until)
+
+    def wake(self, now: float) -> None:
+        if 0 < self.rest_until <= now:
+            self.limit, self.rest_until = self._limit_after, 0.0
 
 
 def _host_line(endpoint: Endpoint) -> bytes:

@@ -30,6 +30,7 @@ from router.catalogue import Catalogue
 from router.channel import Line, WorkersEnd
 from router.clocks import SWEEP_S
 from router.health import health
+from router.knock import Knocks
 from router.ledger import Report, numbers
 from router.limit import BodyLimit
 from router.plane import DataPlane
@@ -161,7 +162,7 @@ def _must_not_end(task: asyncio.Task[None]) -> None:
 
 async def sweep_forever(plane: DataPlane, protocol: type[RouterProtocol]) -> None:
     """All clocks, without a timer per request."""
-    rounds = 0
+    rounds, knocks = 0, Knocks(plane.limits.connect_s)
     while True:
         await asyncio.sleep(SWEEP_S)
         now = plane.clock()
@@ -175,6 +176,7 @@ async def sweep_forever(plane: DataPlane, protocol: type[RouterProtocol]) -> Non
             for replica in plane.replicas():
                 replica.pool.retire()
                 replica.wake(now)
+            knocks.sweep(plane.replicas(), now)
             plane.sessions.expire(now)
 
 

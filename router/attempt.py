@@ -64,9 +64,11 @@ class Attempt:
         try:
             connection = await pool.dial(self._relay.plane.limits.connect_s)
         except OSError as error:
+            self.replica.refused = True
             if not self.over:
                 self._failed(UpstreamFailed(f"No replica of {self.replica.model!r} takes connections: {error or 'timeout'}."), "connect")
             return
+        self.replica.refused = False
         if self.over:  # the caller has left meanwhile
             pool.give_back(connection)
         else:

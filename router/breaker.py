@@ -1,12 +1,14 @@
 """The breaker of one replica: passive ejection, whatever Consul says.
 
                  3rd FAILURE in a row
-      ┌────────┐ ───────────────────► ┌──────┐   60 s, then PROBE   ┌───────────┐
+      ┌────────┐ ───────────────────► ┌──────┐   60 s *, then PROBE ┌───────────┐
       │ CLOSED │                      │ OPEN │ ───────────────────► │ HALF_OPEN │
       └────────┘ ◄──────────┐         └──────┘ ◄─────────────────── └─────┬─────┘
         │  ▲                │            ▲        PROBE_FAILED (60 s more) │
         └──┘ SUCCESS        │            └──────── PROBE_LEFT (at once) ───┤
         (failures = 0)      └───────────────────────── PROBE_OK ───────────┘
+
+* or as soon as it is REACHED again after it had refused connections.
 
 Law: OPEN lets nobody through before its time and then exactly one; HALF_OPEN lets nobody through, a pinned session neither.
 What ends late (begun before the ejection) changes nothing while OPEN or HALF_OPEN. Values only: time is an argument.
@@ -32,6 +34,8 @@ class State(Enum):
 class Event(Enum):
     SUCCESS = "success"
     FAILURE = "failure"
+    REACHED = "reached"
+    """It had refused connections and takes them again: see router.knock."""
     PROBE = "probe"
     """The one request of a half-open breaker starts."""
     PROBE_OK = "probe-ok"
@@ -92,6 +96,7 @@ _TABLE: Final[dict[tuple[State, Event], _Step]] = {
     (State.CLOSED, Event.SUCCESS): _clean,
     (State.CLOSED, Event.FAILURE): _strike,
     (State.OPEN, Event.PROBE): _half,
+    (State.OPEN, Event.REACHED): _open_again_now,
     (State.HALF_OPEN, Event.PROBE_OK): _clean,
     (State.HALF_OPEN, Event.PROBE_FAILED): _open,
     (State.HALF_OPEN, Event.PROBE_LEFT): _open_again_now,

@@ -31,6 +31,7 @@ class Replica:
         "limit",
         "model",
         "pool",
+        "refused",
         "rest_until",
         "seed",
         "slo",
@@ -48,6 +49,7 @@ class Replica:
         self.concurrency = concurrency
         self.limit = ramp.start(concurrency) if fresh else ramp.NO_LIMIT
         self.rest_until = 0.0
+        self.refused = False  # the last connect was refused
         self._limit_after = self.limit
         self.seed = zlib.crc32(endpoint.alloc_id.encode())
         self.breaker: Breaker = CLEAN

@@ -16,6 +16,8 @@ TABLE = [
     ("a late success changes nothing", OPEN, Event.SUCCESS, OPEN),
     ("a late failure does not prolong", OPEN, Event.FAILURE, OPEN),
     ("the probe starts", OPEN, Event.PROBE, HALF),
+    ("one that is reached again may be probed at once", OPEN, Event.REACHED, Breaker(State.OPEN, FAILURES, 100.0)),
+    ("one that is being probed is not reached", HALF, Event.REACHED, HALF),
     ("a late success does not close for the probe", HALF, Event.SUCCESS, HALF),
     ("a late failure does not open for the probe", HALF, Event.FAILURE, HALF),
     ("the probe closes", HALF, Event.PROBE_OK, CLEAN),

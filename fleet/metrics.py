@@ -33,6 +33,9 @@ ARRIVALS = Metric("warmfleet.router.arrivals", "count", "request", ("model",), "
 REQUESTS = Metric("warmfleet.router.requests", "count", "request", ("model", "route", "status"), "requests answered, by HTTP status")
 IN_FLIGHT = Metric("warmfleet.router.in_flight", "gauge", "request", ("model",), "requests at a replica of the model now")
 HELD = Metric("warmfleet.router.held", "gauge", "request", ("model",), "requests waiting for the model to be warm")
+HOLD_TIME = Metric(
+    "warmfleet.router.hold_time", "distribution", "second", ("model", "end"), "time in the waiting room, by its end: served, over or left"
+)
 LATENCY = Metric("warmfleet.router.latency", "distribution", "second", ("model", "route"), "request received to last byte")
 TTFT = Metric("warmfleet.router.ttft", "distribution", "second", ("model", "route"), "request received to first content byte of a stream")
 INPUT_TOKENS = Metric("warmfleet.router.input_tokens", "count", "token", ("model",), "prompt tokens as the engine reports them")

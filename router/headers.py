@@ -36,9 +36,8 @@ _NOT_DOWN: Final = _HOP | _OURS | {b"content-length", b"server"}
 _REQUEST: Final = names.HEADER_REQUEST.encode()
 _SESSION: Final = names.HEADER_SESSION.encode()
 _KEEP: Final = (b"keep-alive", b"close")
-_DEADLINE: Final = re.compile(
-    rb"^(?:x-deadline-s|x-stainless-timeout|x-stainless-read-timeout): *(\d{1,6}(?:\.\d{1,6})?)\r$", re.MULTILINE
-).search
+_DEADLINES: Final = b"|".join((names.HEADER_DEADLINE.encode(), b"x-stainless-timeout", b"x-stainless-read-timeout"))
+_DEADLINE: Final = re.compile(rb"^(?:%b): *(\d{1,6}(?:\.\d{1,6})?)\r$" % _DEADLINES, re.MULTILINE).search
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:\-]{1,128}").fullmatch
 
 

@@ -47,11 +47,6 @@ class Published:
         """Allocation ids that get no new turns."""
         return frozenset(alloc for state in self.states.values() for alloc in state.draining)
 
-    def warm_at(self, chain: Iterable[str]) -> float | None:
-        """Seconds since the epoch when the first replica of the chain is expected to be warm; None: nothing loads."""
-        etas = [loading.eta for model in chain if model in self.states for loading in self.states[model].loading]
-        return min(etas, default=None)
-
 
 def snapshot(instances: Iterable[Instance], index: int) -> Snapshot:
     """Reads a service's instances. Ones without `model` or `alloc_id` in their meta are not ours and are left out."""

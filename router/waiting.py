@@ -11,8 +11,9 @@ faster than a replica takes them: not more than twice what it carries at once. A
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
+from fleet import metrics
 from router import headers, hold, preamble
 from router.catalogue import Plan
 from router.errors import TooManyHeld
@@ -77,13 +78,13 @@ class Wait:
         choice = self._relay.choose(self.chain)
         if not isinstance(choice, Choice) or _is_busy(choice.replica):
             return False
-        self._leave(served=True)
+        self._leave("served")
         self._relay.try_at(choice, self._relay.plane.clock())
         return True
 
     def left(self) -> None:
         """The request has ended while it waited."""
-        self._relay.plane.room.leave(self)
+        self._leave("left")
 
     def sweep(self, now: float) -> None:
         relay = self._relay
@@ -96,18 +97,19 @@ class Wait:
     def _over(self) -> None:
         """It has waited for as long as it may: another model, if that is allowed and has room, or a no."""
         relay = self._relay
-        self._leave()
+        self._leave("over")
         choice = relay.choose(self.plan.chain)
         if isinstance(choice, Choice) and not (choice.replica.model in self.chain and _is_busy(choice.replica)):
             relay.try_at(choice, relay.plane.clock())
         else:
             relay.fail(relay.plane.refusal(self.plan, self._none))
 
-    def _leave(self, *, served: bool = False) -> None:
-        relay = self._relay
-        relay.plane.room.leave(self, served=served)
+    def _leave(self, end: Literal["served", "over", "left"]) -> None:
+        relay, plane = self._relay, self._relay.plane
+        plane.room.leave(self, served=end == "served")
         relay.wait = None
-        relay.held_s += relay.plane.clock() - self._since
+        relay.held_s = plane.clock() - self._since
+        plane.recorder.observe(metrics.HOLD_TIME, self.wanted, end, seconds=relay.held_s)
 
 
 def _is_busy(replica: Replica) -> bool:

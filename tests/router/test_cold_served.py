@@ -91,6 +91,7 @@ async def test_a_crowd_is_held_and_then_let_in_no_faster_than_a_fresh_replica_ca
     assert all(int(reply.route["held"]) > 0 for reply in replies)
     assert gate.most <= 8, "twice what it carries at once"
     assert await router.metric('warmfleet_router_held{model="large"}') == 0
+    assert await router.metric('warmfleet_router_hold_time_count{model="large",end="served"}') == 200
     assert (router.wired.plane.room.size, router.wired.plane.room.size_bytes) == (0, 0)
 
 

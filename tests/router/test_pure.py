@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.consul import Instance
-from fleet.state import Loading, ModelState
+from fleet.state import ModelState
 from router import answers, clocks, errors, events, headers, requests, selector
 from router.catalogue import Catalogue
 from router.clocks import Clock
@@ -279,24 +279,13 @@ def test_only_passing_replicas_that_say_what_they_are_become_endpoints() -> None
     assert (seen.index, seen.endpoints) == (7, (Endpoint("a", "x", "m", "10.0.0.1", 80),))
 
 
-def test_the_first_replica_of_the_chain_to_be_warm_is_the_eta() -> None:
-    def published(model: str, *etas: float) -> ModelState:
-        loading = tuple(Loading(alloc_id="x", since=0, eta=eta) for eta in etas)
+def test_the_draining_replicas_of_all_models_get_no_new_turns() -> None:
+    def published(model: str) -> ModelState:
         return ModelState(
-            model=model,
-            desired=1,
-            placed=1,
-            ready=0,
-            loading=loading,
-            draining=(model,),
-            cold_start_p50_s=1,
-            cold_start_p90_s=1,
-            updated_at=0,
+            model=model, desired=1, placed=1, ready=0, draining=(model,), cold_start_p50_s=1, cold_start_p90_s=1, updated_at=0
         )
 
-    both = Published({"a": published("a", 50, 40), "b": published("b", 30)})
-    assert (both.warm_at(("a",)), both.warm_at(("a", "b")), both.warm_at(("c",))) == (40, 30, None)
-    assert both.draining == {"a", "b"}
+    assert Published({"a": published("a"), "b": published("b")}).draining == {"a", "b"}
 
 
 # the catalogue

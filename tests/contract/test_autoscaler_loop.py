@@ -54,7 +54,7 @@ def spec(names: Names, server: servers.NomadServer) -> Spec:
         cold_start_s=20,
         policy=(Policy(),),
     )
-    quick = Autoscaler(interval_s=0.5, window_s=3, cooldown_up_s=1, cooldown_down_s=2, drain_s=30, max_age_s=5, scalings_per_hour=100)
+    quick = Autoscaler(interval_s=0.5, window_s=3, cooldown_up_s=1, cooldown_down_s=2, drain_s=120, max_age_s=5, scalings_per_hour=100)
     return Spec(fleet=Fleet(name=names.fleet, nomad=server.address, consul=server.consul), autoscaler=quick, models=(model,))
 
 

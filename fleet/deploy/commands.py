@@ -199,9 +199,12 @@ def _delivered(target: Target, proposals: Sequence[Proposal], *, detach: bool, p
 
 def _run(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts: bool) -> Outcome:
     busy = [p for p in proposals if p.changes or p.resumes]
+    models = target.models(prompts=prompts)
+    for model in [models[p.part] for p in busy if p.part in models and not detach]:
+        model.warmth.reach()  # now, while nothing is begun
     try:
         with display() as shown:
-            run = Run(target.nomad, target.models(prompts=prompts), shown)
+            run = Run(target.nomad, models, shown)
             for proposal in busy:
                 outcome = run.deliver(proposal, detach=detach)
                 if outcome.code != OK:

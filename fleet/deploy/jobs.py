@@ -22,11 +22,6 @@ def in_order(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(parts, key=lambda part: ranks.get(part, ranks[""])))
 
 
-def is_scaled(job: Job) -> bool:
-    """The autoscaler may change its count."""
-    return any(group.get("Scaling") for group in job["TaskGroups"])
-
-
 def is_warm_first(job: Job) -> bool:
     """A new version starts as canaries that wait for us to promote them."""
     return any(_canary(group) and not group["Update"].get("AutoPromote") for group in job["TaskGroups"])

@@ -108,7 +108,9 @@ class Run:
             return Outcome(FAILED, f"{proposal.part}: Nomad's evaluation {eval_id[:8]} is {evaluation.status}: {evaluation.why}"), None
         if evaluation.unplaced and proposal.way != "one by one":  # there room is made by stopping the old ones
             deployment = self._deployment(evaluation.deployment_id)
-            return Outcome(UNPLACED, f"{proposal.part} has no place: {'; '.join(u.why for u in evaluation.unplaced)}"), deployment
+            why = "; ".join(unplaced.why for unplaced in evaluation.unplaced)
+            waits = "; it is registered, and placed when there is room" if proposal.way == "start" else ""
+            return Outcome(UNPLACED, f"{proposal.part} has no place: {why}{waits}"), deployment
         return self._deployed(proposal, evaluation.deployment_id)
 
     def _evaluated(self, eval_id: str) -> Evaluation:
@@ -281,7 +283,7 @@ def _row(story: Story, replica: Replica | None, *, judged: bool) -> Row:
     elif replica and replica.warm:
         state, colour = ("serves", "green") if replica.serves else ("warm", "cyan")
     elif judged and story.client_status == "running":
-        state = "loading"
+        state = f"passes, but {replica.trouble}" if replica and replica.passing else "loading"
     return Row(story.alloc_id[:8], story.node, story.job_version, state, colour)
 
 

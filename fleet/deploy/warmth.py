@@ -50,6 +50,10 @@ class Warmth:
         mine = [i for i in asyncio.run(self._instances()) if self.model in (i.meta.get(names.META_MODEL), i.meta.get(names.META_CANARY))]
         return {replica.alloc_id: replica for replica in map(self._replica, mine)}
 
+    def reach(self) -> None:
+        """Asks Consul without looking at anything. Raises: Unreachable, Refused: nobody could say later whether a replica is warm."""
+        asyncio.run(self._instances())
+
     async def _instances(self) -> tuple[Instance, ...]:
         consul = Consul(self.consul, self.token)
         try:

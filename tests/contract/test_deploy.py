@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+import requests
 
 from fleet import names
 from fleet.consul import Consul
@@ -84,7 +86,7 @@ job "{job_id}" {{
 """
 
 
-def model(job_id: str, fleet: str, version: str, script: Path, *, status: int = 200, count: int = 1) -> str:
+def model(job_id: str, fleet: str, version: str, script: Path, *, status: int = 200, count: int = 1, memory: int = 30) -> str:
     """A job like a model's: warm first."""
     meta = f'alloc_id = "${{NOMAD_ALLOC_ID}}"\n version = "{version}"'
     return f"""
@@ -137,7 +139,7 @@ job "{job_id}" {{
       }}
       resources {{
         cpu    = 10
-        memory = 30
+        memory = {memory}
       }}
     }}
   }}
@@ -171,7 +173,7 @@ class World:
     def job_id(self) -> str:
         return f"{self.fleet}-part"
 
-    def proposed(self, text: str, **wish: bool) -> Proposal:
+    def proposed(self, text: str, **wish: Any) -> Proposal:
         (proposal,) = propose(self.nomad, read(self.nomad, {"part": text}), Wish(self.fleet, **wish))
         return proposal
 
@@ -183,9 +185,9 @@ class World:
     def exists(self) -> bool:
         return self.nomad.job(self.job_id) is not None
 
-    def model(self, version: str, *, status: int = 200, count: int = 1) -> str:
+    def model(self, version: str, *, status: int = 200, count: int = 1, memory: int = 30) -> str:
         self.is_model = True
-        return model(self.job_id, self.fleet, version, self.script, status=status, count=count)
+        return model(self.job_id, self.fleet, version, self.script, status=status, count=count, memory=memory)
 
     def program(self, script: str, *, auto_revert: bool = False) -> str:
         return own_program(self.job_id, self.fleet, script, auto_revert=auto_revert)
@@ -295,6 +297,22 @@ def test_a_canary_is_no_endpoint_of_the_router_until_the_next_deploy_promotes_it
     assert world.run().deliver(again).code == OK
     assert old.isdisjoint(world.live())
     assert asyncio.run(seen_by_a_router(world))[0] - old == world.live()
+
+
+def test_where_both_versions_do_not_fit_one_by_one_does_and_a_single_replica_needs_consent(world: World) -> None:
+    (node,) = requests.get(f"{world.nomad.address}/v1/nodes", {"resources": "true"}, timeout=10).json()
+    most = node["NodeResources"]["Memory"]["MemoryMB"] * 6 // 10
+    started(world, world.model("one", memory=most))
+    old = world.live()
+    (why,) = world.proposed(world.model("two", memory=most)).unplaced
+    assert "resource 'memory' is exhausted" in why.why
+    with pytest.raises(SpecError, match="--floor 0"):
+        world.proposed(world.model("two", memory=most), rolling=True)
+    rolling = world.proposed(world.model("two", memory=most), rolling=True, floor=0)
+    assert (rolling.way, rolling.unplaced) == ("one by one", ())
+    assert world.run().deliver(rolling).code == OK
+    assert len(world.live()) == 1 and old.isdisjoint(world.live())
+    assert world.proposed(world.model("two", memory=most)).way == "nothing"
 
 
 def test_a_detached_version_that_turns_out_bad_is_given_up_by_the_deploy_that_watches(world: World) -> None:

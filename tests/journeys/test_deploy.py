@@ -84,7 +84,7 @@ async def test_after_the_start_there_is_nothing_to_change(fleet: Fleet) -> None:
 async def test_a_new_version_takes_over_warm_and_a_rollback_too_and_no_caller_notices(fleet: Fleet, nomad: Delivery) -> None:
     old, change = await at(fleet, nomad, 2), new_version()
     before = nomad.versions(JOB)[0]
-    async with Load(fleet.router, model="small-model", callers=3) as load:
+    async with Load(fleet.router, model="small-model", callers=2) as load:
         await until(lambda: load.total >= 4, "callers are answered")
         deployed = await run(fleet, "deploy", "small-model", "-var", change)
         assert deployed.code == 0, deployed
@@ -99,8 +99,23 @@ async def test_a_new_version_takes_over_warm_and_a_rollback_too_and_no_caller_no
         await until(lambda: load.total >= asked + 4, "callers are answered after the rollback")
     assert load.failures == []
     assert not last & (old | new)
-    assert nomad.versions(JOB)[0].source == before.source == nomad.versions(JOB)[0].tag
+    assert nomad.versions(JOB)[0].source == before.source
     assert "starting 2 new beside those that serve" in deployed.out
+
+
+async def test_a_change_of_the_description_rolls_router_and_autoscaler_and_no_model(fleet: Fleet, nomad: Delivery) -> None:
+    models = await at(fleet, nomad, 1)
+    routers = fleet.live_allocations("router")
+    async with Load(fleet.router, model="small-model", callers=2) as load:
+        await until(lambda: load.total >= 2, "callers are answered")
+        said = await run(fleet, "deploy", "-var", "autoscaler.cooldown_up=7s")
+        asked = load.total
+        await until(lambda: load.total >= asked + 2, "callers are answered by the new router")
+    assert said.code == 0, said
+    assert "2 job(s) deployed" in said.out
+    assert load.failures == []
+    assert not routers & fleet.live_allocations("router")
+    assert fleet.live_allocations("small-model") == models
 
 
 async def test_a_version_that_does_not_start_changes_nothing_and_says_why(fleet: Fleet, nomad: Delivery) -> None:

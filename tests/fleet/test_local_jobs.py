@@ -112,6 +112,12 @@ class TestOnNomad:
         shown = self.run(stack, "exec sleep 1000")
         assert shown[-1] == (Part("model", "running", 1, 1, 1, 0, ""),)
 
+    def test_a_model_that_wants_no_replica_is_complete(self, stack: Record) -> None:
+        text = job(f"{stack.fleet}-model", "exec sleep 1000").replace('group "main" {', 'group "main" {\n    count = 0')
+        jobs.register(stack.address("nomad"), {"model": text}, lambda _: None)
+        jobs.await_passing(stack, lambda _: None, 40.0)
+        assert look_at_parts(stack) == (Part("model", "running", 0, 0, 0, 0, ""),)
+
     def test_a_task_that_keeps_dying_ends_the_waiting_with_its_last_words(self, stack: Record) -> None:
         with pytest.raises(StackError, match=r"(?s)model does not start: model: Exit Code: 3.*no weights here"):
             self.run(stack, "echo no weights here >&2; exit 3", check="false")

@@ -92,7 +92,7 @@ async def test_a_crowd_is_held_and_then_let_in_no_faster_than_a_fresh_replica_ca
         replies = [await caller.reply() for caller in callers]
     assert {reply.status for reply in replies} == {200}
     assert all(int(reply.route["held"]) > 0 for reply in replies)
-    assert 4 <= gate.most <= 8, "no more than twice what it carries at once, and no less once it has answered some"
+    assert gate.most <= 8, "twice what it carries at once"
     assert await router.metric('warmfleet_router_held{model="large"}') == 0
     assert await router.metric('warmfleet_router_hold_time_count{model="large",end="served"}') == 200
     assert (router.wired.plane.room.size, router.wired.plane.room.size_bytes) == (0, 0)

@@ -26,10 +26,8 @@ from fleet.spec import Loaded
 from router import lines, listener
 from router.app import wire
 from router.errors import NoSocket
-from router.server import Giving, Server, config
+from router.server import Giving, Server
 from router.supervisor import Supervisor
-
-__all__ = ["config", "main"]
 
 _PATIENCE_S = 30.0
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from collections.abc import Callable
+import os
+import select
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 0.25
 _MOST_QUEUED: Final = 20_000
+_LONGEST_ID: Final = 128
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -70,7 +72,7 @@ class AccessLog:
         recorder: Recorder,
         wall: Callable[[], float],
         random: Callable[[], float],
-        write: Callable[[bytes], None] | None = None,
+        write: Callable[[bytes], object] | None = None,
     ) -> None:
         self.rate = 0.0
         self.lost = 0
@@ -103,7 +105,7 @@ class AccessLog:
             await self.write_queued()
 
     async def write_queued(self) -> None:
-        """Everything that has been noted so far, in one write."""
+        """Everything that has been noted so far."""
         taken, self._queue = self._queue, []
         if self.lost:
             log.warning(
@@ -113,15 +115,19 @@ class AccessLog:
         lines = [self._line(*one) for one in taken]
         if lines:
             try:
-                await asyncio.to_thread(self._write, b"".join(lines))
+                await asyncio.to_thread(self._write_all, lines)
             except OSError as error:
                 log.warning("%d lines of the access log could not be written: %s", len(lines), error, extra={"event": "access_lost"})
+
+    def _write_all(self, lines: list[bytes]) -> None:
+        for piece in pieces(lines):
+            self._write(piece)
 
     def _line(self, note: Note, usage: events.Usage | None, held_s: float) -> bytes:
         at, request_id, in_session, selector, route, model, replica, attempts, reason, tried, resumes, status, ttft_s, took_s = note
         line = Line(
             time=round(at, 3),
-            request_id=request_id.decode("latin-1"),
+            request_id=request_id[:_LONGEST_ID].decode("latin-1"),
             session=in_session,
             selector=selector,
             route=route,
@@ -144,6 +150,18 @@ class AccessLog:
         return text
 
 
+def pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines in pieces that a pipe takes at once, so that those of several workers do not run into each other."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > select.PIPE_BUF:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece
+
+
 def _to_stdout(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    while data:
+        data = data[os.write(1, data) :]

@@ -69,7 +69,7 @@ class Process:
 
     async def until(self, path: str, status: int, holds: str = "True") -> Reply:
         """Polls until the answer has the status and `holds`, an expression over its JSON `j`, is true."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while True:
                 if (reply := await self._try(path)) is not None and reply.status == status and eval(holds, {"j": reply.json}):
                     return reply
@@ -78,7 +78,7 @@ class Process:
     async def _try(self, path: str) -> Reply | None:
         try:
             return await self.get(path)
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):  # not started yet, which on a busy machine takes a while
             assert self.process.returncode is None, self.log.read_text()
             return None
 

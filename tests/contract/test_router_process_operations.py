@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -42,7 +43,7 @@ async def router(consul: str, folder: Path, *, public: int = 0, **limits: object
         yield Process(port, process, log)
         if process.returncode is None:
             process.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0, log.read_text()
     finally:
         if process.returncode is None:
@@ -50,7 +51,7 @@ async def router(consul: str, folder: Path, *, public: int = 0, **limits: object
         await process.wait()
 
 
-async def until(holds: Callable[[], object], deadline_s: float = 30.0) -> None:
+async def until(holds: Callable[[], object], deadline_s: float = 60.0) -> None:
     async with asyncio.timeout(deadline_s):
         while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - a poll with a deadline
             await asyncio.sleep(0.05)
@@ -91,6 +92,41 @@ async def test_a_worker_that_is_killed_comes_back_and_what_it_counted_stays(cons
         assert await answered(process) == 20
         await process.call(chat())
         assert await answered(process) == 21
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_numbers_of_all_workers_go_to_dogstatsd(
+    consul_server: ConsulServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    address, requests, gauges = consul_server.address, 0, set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        agent.bind(("127.0.0.1", 0))
+        agent.settimeout(20)
+        monkeypatch.setenv("DD_AGENT_HOST", "127.0.0.1")
+        monkeypatch.setenv("DD_DOGSTATSD_PORT", str(agent.getsockname()[1]))
+        async with engine(says_hello) as one, registration(address, "one", one), router(address, tmp_path, workers=workers) as process:
+            await process.until("/health", 200, f"j['workers']['alive'] == {workers} and j['models'] == {{'large': 1}}")
+            for _ in range(12):
+                await process.call(chat())
+            while requests < 12:
+                for line in (await asyncio.to_thread(agent.recv, 65536)).decode().splitlines():
+                    name, _, value = line.partition("|")[0].partition(":")
+                    requests += int(float(value)) if name == "warmfleet.router.requests" and "status:200" in line else 0
+                    gauges |= {line.partition("|#")[0]} if name == "warmfleet.router.endpoints" else set()
+    assert requests == 12
+    assert "warmfleet.router.endpoints:1|g" in {gauge.replace("1.0|", "1|") for gauge in gauges}
+
+
+async def test_a_worker_that_keeps_dying_ends_the_router(consul_server: ConsulServer, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="times right after its start"):
+        async with router(consul_server.address, tmp_path, workers=2) as process:
+            await process.until("/health", 200, "j['workers']['alive'] == 2")
+            survivor, killed = children(process.process.pid)
+            (tmp_path / "fleet.toml").unlink()  # no worker can start any more
+            os.kill(killed, signal.SIGKILL)
+            async with asyncio.timeout(90):
+                assert await process.process.wait() == 1
+            await until(lambda: not Path(f"/proc/{survivor}").exists())
 
 
 async def test_workers_whose_parent_is_killed_leave_too(consul_server: ConsulServer, tmp_path: Path) -> None:
@@ -210,7 +246,7 @@ async def test_the_access_log_goes_to_stdout_as_json_lines(consul_server: Consul
         await process.until("/health", 200, "j['models'] == {'large': 1}")
         await process.call(chat(headers={"x-request-id": "req-mine"}))
         await until(lambda: '"request_id":"req-mine"' in process.log.read_text())
-    assert '"event":"endpoint_warm"' in process.log.read_text()
+        await until(lambda: '"event":"endpoint_warm"' in process.log.read_text())
 
 
 @pytest.mark.parametrize(("allow", "code"), [("false", 2), ("true", 0)])

@@ -14,8 +14,8 @@ import uvicorn
 import uvloop
 
 from fleet.model import Capacity, Fleet, Model, Replicas, Route, Router, Slo, Spec
-from router.__main__ import config
 from router.app import Wired, wire
+from router.server import config
 from router.snapshot import Endpoint, Snapshot
 from tests.router.client import Caller, Reply
 from tests.router.upstream import Script, Upstream

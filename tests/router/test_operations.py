@@ -7,15 +7,18 @@ import io
 import json
 import logging
 import random
+import select
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fleet.errors import SpecError
 from fleet.model import Replicas, Router, Spec
 from fleet.spec import parse
-from router.access import AccessLog, share
+from router.access import AccessLog, pieces, share
 from router.chronicle import View, changes
 from router.grace import GRACE_S, Grace
 from router.lines import JsonLines, speak_json
@@ -110,7 +113,7 @@ async def test_a_router_that_stops_says_so_on_open_connections(start: Start) -> 
 def access(router: Running, rate: float = 1.0, seed: int = 1) -> tuple[AccessLog, io.BytesIO]:
     out = io.BytesIO()
     plane = router.wired.plane
-    plane.access = AccessLog(plane.recorder, plane.wall, random.Random(seed).random, out.write)  # type: ignore[arg-type]
+    plane.access = AccessLog(plane.recorder, plane.wall, random.Random(seed).random, out.write)
     plane.access.rate = rate
     return plane.access, out
 
@@ -178,6 +181,14 @@ async def test_a_log_that_nobody_takes_away_loses_lines_and_says_so(start: Start
         await router.call(chat())
     assert len(await written(log, out)) == 2
     assert "3 requests are not in the access log" in caplog.text
+
+
+@given(st.lists(st.binary(min_size=1, max_size=5000).map(lambda line: line.replace(b"\n", b".") + b"\n"), max_size=20))
+def test_lines_are_written_whole_and_in_pieces_that_a_pipe_takes_at_once(lines: list[bytes]) -> None:
+    written_ = list(pieces(lines))
+    assert b"".join(written_) == b"".join(lines)
+    assert all(len(piece) <= select.PIPE_BUF or piece.count(b"\n") == 1 for piece in written_)
+    assert all(piece.endswith(b"\n") for piece in written_)
 
 
 @pytest.mark.parametrize(("mode", "share_"), [("off", 0.0), ("sampled", 0.2), ("all", 1.0)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import socket
 from typing import Any
 
 import pytest
@@ -60,6 +62,30 @@ async def test_the_protocol_has_the_attribute(line: HttpToolsProtocol, name: str
 )
 def test_the_protocol_has_the_method(name: str, arguments: list[str]) -> None:
     assert list(inspect.signature(getattr(HttpToolsProtocol, name)).parameters)[1:] == arguments
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("startup", ["sockets"]), ("shutdown", ["sockets"])])
+def test_the_server_has_the_method(name: str, arguments: list[str]) -> None:
+    assert list(inspect.signature(getattr(uvicorn.Server, name)).parameters)[1:] == arguments
+
+
+async def test_the_server_closes_every_one_of_its_listeners(start: Start) -> None:
+    """The public socket's listener is added to them."""
+    router: Running = await start()
+    assert router.server.lifespan.state == {}
+    public = socket.create_server(("127.0.0.1", 0))
+    port = public.getsockname()[1]
+    router.server.servers.append(await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=public))
+    router.server.should_exit = True
+    await until(lambda: refuses(port))
+
+
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 async def test_a_head_makes_the_url_headers_and_scope_afresh(line: HttpToolsProtocol) -> None:

@@ -315,6 +315,19 @@ def test_where_both_versions_do_not_fit_one_by_one_does_and_a_single_replica_nee
     assert world.proposed(world.model("two", memory=most)).way == "nothing"
 
 
+def test_one_by_one_that_nobody_watched_to_its_end_is_brought_there_by_the_next_deploy(world: World) -> None:
+    started(world, world.model("one", count=2))
+    old = world.live()
+    left = world.proposed(world.model("two", count=2), rolling=True)
+    world.nomad.register(left.job, source=left.draft.text, check_index=left.plan.check_index, keep_counts=False)
+    assert wait_until(lambda: len(world.live() - old) == 1 == len(world.live() & old), 30)
+    again = world.proposed(world.model("two", count=2))
+    assert world.run().deliver(again).code == OK
+    assert len(world.live()) == 2 and old.isdisjoint(world.live())
+    assert world.proposed(world.model("two", count=2)).way == "nothing"
+    assert wait_until(lambda: scaled(world, 1), 30)
+
+
 def test_a_detached_version_that_turns_out_bad_is_given_up_by_the_deploy_that_watches(world: World) -> None:
     started(world, world.model("one"))
     old = world.live()

@@ -91,6 +91,7 @@ class Rig:
         self.line.connection_made(FakeTransport())
         self.plane.sessions.put("s-12345", Session(0), self.plane.clock())
         for replica in self.plane.replicas():
+            replica.pool._clock = lambda: 0.0  # with affinity one of them may have no request for a while
             connection = Connection(replica.pool)
             connection.connection_made(FakeTransport())  # type: ignore[arg-type]
             replica.pool.give_back(connection)

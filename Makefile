@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup tools up down status test check format render validate plan deploy bench gate soak lock clean
+.PHONY: help setup tools up down status test check format render validate plan deploy bench bench-autoscaler simulate gate soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,12 @@ gate: setup ## what the router's own Python costs, as a gate that other load doe
 
 soak: setup tools ## 10 minutes of traffic through a router whose replicas come, go and break
 	$(BIN)/python -m bench.router.soak
+
+bench-autoscaler: setup ## replica-hours against late requests, forecaster and baselines on four traces (about 10 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python bench/forecast/frontier.py
+
+simulate: setup ## what scaling would have done: TRACE=file.csv [PEAK=20]
+	$(BIN)/warmfleet simulate --trace "$(TRACE)" --peak-replicas $(or $(PEAK),20) --policy forecast --policy reactive --policy target
 
 lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -1,14 +1,16 @@
 """The command `warmfleet`.
 
 Each command lives with what it does; this module only names them, and turns a WarmfleetError into one message and exit code 1.
-Commands are imported when they are called, so that `--help` is quick.
+Commands are imported when they are called. Those of other packages are found through the entry points `warmfleet.commands`, because
+the shared words know nobody; one whose optional packages are not installed says so when it is called.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from importlib.metadata import EntryPoints, entry_points
+from typing import Any, Never
 
 import click
 
@@ -36,11 +38,11 @@ _COMMANDS = {
 
 class _Commands(click.Group):
     def list_commands(self, _context: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *sorted(_elsewhere().names)]
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
-            return None
+            return _command_elsewhere(name)
         module, attribute = _COMMANDS[name].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
@@ -51,6 +53,28 @@ class _Commands(click.Group):
         except WarmfleetError as error:
             click.echo(f"warmfleet: {error}", err=True)
             sys.exit(1)
+
+
+def _elsewhere() -> EntryPoints:
+    return entry_points(group="warmfleet.commands")
+
+
+def _command_elsewhere(name: str) -> click.Command | None:
+    for found in _elsewhere().select(name=name):
+        try:
+            command: click.Command = found.load()
+        except ModuleNotFoundError as error:
+            return _absent(name, error)
+        return command
+    return None
+
+
+def _absent(name: str, error: ModuleNotFoundError) -> click.Command:
+    def say() -> Never:
+        raise WarmfleetError(f"`warmfleet {name}` needs the Python package {error.name}: install warmfleet with its extras") from error
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, callback=say, context_settings=anything, short_help=f"(needs the Python package {error.name})")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,7 @@ replica can go on. What was sent is kept by reference for that (see transcript),
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from router import answers, events, headers, resume
 from router.breaker import Event
@@ -20,17 +20,21 @@ if TYPE_CHECKING:
     from router.relay import Relay
 
 
+# How an event with content ends, vLLM's and llama.cpp's. One that holds an error ends otherwise ("}}"), and so does [DONE].
+_USUAL_ENDS: Final = (b"]}\n\n", b'"}\n\n')
+
+
 class EventStream:
     """A receiver of its connection."""
 
-    __slots__ = ("_chunks", "_connection", "_dialect", "_error_mark", "_heard", "_parts", "_relay", "_rest", "_said", "_size", "_write")
+    __slots__ = ("_chunks", "_connection", "_dialect", "_error_mark", "_heard", "_keep", "_parts", "_relay", "_rest", "_said", "_write")
 
     def __init__(self, relay: Relay, connection: Connection, first: bytes, rest: bytes) -> None:
         self._relay = relay
         self._connection = connection
-        self._parts = [first]
+        self._parts = [first]  # stays the same list: `_keep` is its own method, so that keeping a chunk costs no Python frame
+        self._keep = self._parts.append
         self._heard = 0  # so many of them have been read
-        self._size = len(first)
         self._rest = rest
         self._said: Transcript | None = None
         self._dialect = relay.dialect
@@ -62,36 +66,41 @@ class EventStream:
 
     def received(self, connection: Connection) -> None:
         parts = connection.parts
-        data = b""
-        if parts:
-            data = parts[0] if len(parts) == 1 else b"".join(parts)
-            parts.clear()
-            if self._rest or data[-2:] != b"\n\n":
-                data, self._rest = events.split(self._rest, data)
+        if len(parts) == 1 and not self._rest and parts[0][-4:] in _USUAL_ENDS and not connection.complete:
+            data = parts.pop()
+            self._keep(data)
+            try:
+                self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunks else data)
+            except RuntimeError:
+                self._relay.caller_left()
+        else:
+            self._received(connection)
+
+    def _received(self, connection: Connection) -> None:
+        """Whatever is not simply one more read of whole events with content."""
+        parts = connection.parts
+        data = b"".join(parts)
+        parts.clear()
+        if self._rest or data[-2:] != b"\n\n":
+            data, self._rest = events.split(self._rest, data)
         if self._error_mark in data and (at := self._dialect.own_error(data)) >= 0:
             self._failed(data[:at])
         elif connection.complete:
             self._end(data)
         elif data:
-            self._parts.append(data)
-            self._size += len(data)
-            if self._size > CHUNKS_BYTES:
-                self._compact()
-            try:
-                self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunks else data)
-            except RuntimeError:
-                self._relay.caller_left()
+            self._sent(data)
         elif len(self._rest) > events.MAX_EVENT_BYTES:
             self.broken("one event was larger than the router holds.", "oversized")
 
-    def _compact(self) -> None:
-        """Reads what was sent, but for the last events, in which the end is looked for."""
+    def compact(self) -> None:
+        """Reads what was sent, if it is much, but for the last events, in which the end is looked for. For the sweep."""
+        if sum(map(len, self._parts)) <= CHUNKS_BYTES:
+            return
         if self._said is None:
             self._said = resume.transcript(self._relay.path, self._relay.body)
         self._said.read(b"".join(self._parts[self._heard : -2]))
         self._heard = max(0, self._heard + 2 - len(self._parts))
-        self._parts = self._parts[-2:]
-        self._size = sum(map(len, self._parts))
+        del self._parts[:-2]
 
     def said(self) -> Transcript:
         """All that the caller was sent until now."""
@@ -142,7 +151,7 @@ class EventStream:
         """False: the caller has left."""
         if not data:
             return True
-        self._parts.append(data)
+        self._keep(data)
         return self._relay.write(self._framed(data))
 
     def close(self, data: bytes) -> None:

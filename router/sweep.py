@@ -1,4 +1,4 @@
-"""What happens to one request every 250 ms: its clocks, its place in the waiting room, its resumption, its hedge.
+"""What happens to one request every 250 ms: its clocks, its place in the waiting room, its resumption, its hedge, its transcript.
 
 Law: at most one of them acts in a sweep, and the clocks first. Nothing here runs per byte or per chunk.
 """
@@ -11,6 +11,7 @@ from router import hedge
 from router.breaker import Event
 from router.clocks import Clock, overdue
 from router.errors import UpstreamSilent
+from router.stream import EventStream
 
 if TYPE_CHECKING:
     from router.relay import Relay
@@ -25,6 +26,8 @@ def sweep(relay: Relay, now: float) -> None:
     elif relay.resumption is not None:
         if relay.attempt is None:
             relay.resumption.sweep(now)
+    elif isinstance(relay.begun, EventStream):
+        relay.begun.compact()
     else:
         hedge.start_if_due(relay, now)
 

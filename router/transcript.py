@@ -1,8 +1,9 @@
 """What a caller has been sent of a stream, so that another replica can go on where one broke off.
 
-Law: chunks are kept as they went out, by reference, and read only when there are many of them or the stream breaks: nothing is parsed
-per chunk. What has been read is kept as text. Memory is bounded: 32 kB of chunks, 1 MB of text; beyond that the text is forgotten and
-the stream cannot go on. Anything but plain text of one choice (tool calls, reasoning, logprobs) cannot go on either. Pure.
+Law: chunks are kept as they went out, by reference, and read only when a sweep finds many of them or the stream breaks: nothing is
+parsed per chunk. What has been read is kept as text. Memory is bounded: 32 kB of chunks and what comes between two sweeps, 1 MB of
+text; beyond that the text is forgotten and the stream cannot go on. Anything but plain text of one choice (tool calls, reasoning,
+logprobs) cannot go on either. Pure.
 """
 
 from __future__ import annotations

@@ -300,6 +300,27 @@ async def test_long_streams_are_kept_as_text_within_a_bound(start: Start) -> Non
     assert text(reply) == "".join(f"{n} " for n in range(1000)) + "three"
 
 
+async def test_what_was_sent_is_kept_as_text_before_it_becomes_much(start: Start) -> None:
+    async def script(play: Play) -> None:
+        for n in range(1000):
+            await play.send(chunked([event({"content": f"{n} "}, "first")], end=False) if n else SSE_HEAD + chunked(BEGINNING, end=False))
+        await until(lambda: sent)
+        play.cut()
+
+    sent: list[bool] = []
+    shared = first_then(script, GOES_ON)
+    router: Running = await start(engines=[("a", shared), ("b", shared)])
+    async with await router.connect() as caller:
+        await caller.send(chat(stream=True))
+        while b'"999 "' not in (await caller.until(1)).body:
+            await caller._read()
+        (relay,) = router.wired.plane.active
+        await until(lambda: relay.begun._said is not None)  # type: ignore[attr-defined]
+        assert len(relay.begun._parts) == 2  # type: ignore[attr-defined]
+        sent.append(True)
+        assert text(await caller.reply()) == "One, two, " + "".join(f"{n} " for n in range(1, 1000)) + "three"
+
+
 async def test_a_stream_longer_than_the_bound_ends_with_an_error(start: Start) -> None:
     many = [event({"content": "x" * 4000}, "first") for _ in range(300)]
     broken = plays_and_cuts(SSE_HEAD + chunked(many, end=False))

@@ -35,6 +35,7 @@ class Load:
         self._stop.set()
         await asyncio.gather(*self._tasks)
         await self._session.close()
+        await asyncio.sleep(0)  # aiohttp's transports are closed in the next turn of the loop
 
     @property
     def total(self) -> int:

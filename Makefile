@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+WORKERS ?= 4
 
 .PHONY: help setup tools up down status test check format render validate plan deploy bench bench-autoscaler simulate gate soak lock clean
 
@@ -32,7 +33,7 @@ status: setup ## what is up, and where
 	@$(BIN)/warmfleet status
 
 test: setup tools ## all tests, against real Nomad, Consul, Redis and engines
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 check: setup ## linters, types, layers, the fleet description, generated documentation
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -86,6 +86,7 @@ def test_a_damaged_record_is_named_and_still_comes_down(tmp_path: Path) -> None:
         (Record(phase="starting", owner=GONE, agents=(agent("consul", THIS), agent("nomad", THIS))), "never completely up"),
         (Record(phase="up", owner=GONE, agents=(agent("consul", THIS), agent("nomad", THIS)), parts=("redis",)), "does not answer"),
     ],
+    ids=["no agent", "no nomad", "no consul", "starting", "interrupted", "silent"],
 )
 def test_what_is_wrong_with_a_stack_is_said(tmp_path: Path, record: Record, said: str) -> None:
     records.write(tmp_path, record)

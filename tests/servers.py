@@ -80,8 +80,8 @@ def state_folder() -> Iterator[Path]:
 def _sweep_abandoned() -> None:
     for folder in Path(tempfile.gettempdir()).resolve().glob("wf-*-*-*"):
         pid, started = folder.name.split("-")[1:3]
-        if folder.stat().st_uid == os.getuid() and not is_alive(Process(int(pid), int(started))):
-            with suppress(StackError):  # another test run may be sweeping it too
+        with suppress(StackError, FileNotFoundError):  # its own run may be removing it, or another one sweeping it too
+            if folder.stat().st_uid == os.getuid() and not is_alive(Process(int(pid), int(started))):
                 leftovers.sweep(folder)
 
 

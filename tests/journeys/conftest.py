@@ -18,8 +18,7 @@ VARIABLES = ("model.small-model.replicas.max=2", "autoscaler.cooldown_down=5s")
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[Fleet]:
     """The whole system as `make up` starts it, on ports of its own."""
-    with servers.state_folder() as folder:
-        state = folder / "state"
+    with servers.state_folder() as state:  # the stack's own folder, so that a killed run is swept by its name
         yield Fleet(state, stack.up(state, usual_ports=False, variables=VARIABLES))
         stack.down(state)
 

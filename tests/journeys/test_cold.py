@@ -34,8 +34,7 @@ VARIABLES = (
 
 @pytest.fixture(scope="module")
 def cold() -> Iterator[Fleet]:
-    with servers.state_folder() as folder:
-        state = folder / "state"
+    with servers.state_folder() as state:  # the stack's own folder, so that a killed run is swept by its name
         yield Fleet(state, stack.up(state, usual_ports=False, variables=VARIABLES))
         stack.down(state)
 

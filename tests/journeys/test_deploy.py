@@ -38,8 +38,7 @@ class Said:
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    with servers.state_folder() as folder:
-        state = folder / "state"
+    with servers.state_folder() as state:  # the stack's own folder, so that a killed run is swept by its name
         yield Fleet(state, stack.up(state, usual_ports=False, variables=[SHADOW]))
         stack.down(state)
 

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.journey
 
 VARIABLES = (
     "model.large-model.replicas.min=0",
+    "model.large-model.replicas.max=1",  # one home for a session to keep: no second replica that calm takes away again
     "model.large-model.load_delay=3s",
     "model.small-model.load_delay=3s",
     "model.small-model.replicas.max=1",
@@ -76,7 +77,8 @@ async def test_requests_for_a_model_with_no_replica_wake_it_and_are_answered(col
 
 
 async def test_while_a_model_loads_the_next_one_answers_at_once_and_the_session_keeps_it(cold: Fleet, http: aiohttp.ClientSession) -> None:
-    await until(lambda: cold.ready("large-model") >= 1, "the large model is warm")
+    assert (await ask(cold, http, "large-model")).status == 200, "asked for, so that it is warm"
+    await until(lambda: cold.ready("large-model") == 1, "the large model is warm")
     cold.stop_allocation("small-model")
     await until(lambda: cold.ready("small-model") == 0, "the small model is cold")
     first = await ask(cold, http, "small-model", session="journey-cold")

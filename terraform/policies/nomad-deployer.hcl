@@ -1,0 +1,23 @@
+# Nomad, for whoever runs `warmfleet plan`, `deploy`, `rollback`, `scale` and `jobs`: a person or a pipeline.
+# It delivers into its own namespace. It neither stops or purges jobs, nor enters tasks, nor reads variables.
+
+namespace "${namespace}" {
+  capabilities = [
+    "list-jobs",
+    "parse-job",
+    "plan-job",
+    "read-job",
+    "read-logs", # of a new version that does not start
+    "register-job",
+    "scale-job",
+    "tag-job-version",
+    "promote-deployment",
+    "fail-deployment",
+    "set-alloc-health-deployment",
+  ]
+}
+
+# The jobs name host volumes: weights, read only, and that of the sessions.
+host_volume "*" {
+  policy = "write"
+}

@@ -7,7 +7,7 @@ replica can go on. What was sent is kept by reference for that (see transcript),
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from router import answers, events, headers, resume
 from router.breaker import Event
@@ -18,10 +18,6 @@ from router.upstream import Connection
 
 if TYPE_CHECKING:
     from router.relay import Relay
-
-
-# How an event with content ends, vLLM's and llama.cpp's. One that holds an error ends otherwise ("}}"), and so does [DONE].
-_USUAL_ENDS: Final = (b"]}\n\n", b'"}\n\n')
 
 
 class EventStream:
@@ -66,18 +62,20 @@ class EventStream:
 
     def received(self, connection: Connection) -> None:
         parts = connection.parts
-        if len(parts) == 1 and not self._rest and parts[0][-4:] in _USUAL_ENDS and not connection.complete:
-            data = parts.pop()
-            self._keep(data)
-            try:
-                self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunks else data)
-            except RuntimeError:
-                self._relay.caller_left()
-        else:
-            self._received(connection)
+        if len(parts) == 1 and not self._rest and not connection.complete:
+            data = parts[0]
+            if data[-2:] == b"\n\n" and data.rfind(self._error_mark) < 0:
+                parts.clear()
+                self._keep(data)
+                try:
+                    self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunks else data)
+                except RuntimeError:
+                    self._relay.caller_left()
+                return
+        self._received(connection)
 
     def _received(self, connection: Connection) -> None:
-        """Whatever is not simply one more read of whole events with content."""
+        """Whatever is not simply one more read of whole events without an error."""
         parts = connection.parts
         data = b"".join(parts)
         parts.clear()

@@ -20,6 +20,12 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 _LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 Label = Annotated[str, Field(pattern=_LABEL)]
+Capability = Literal[
+    "simple_qa", "complex_reasoning", "code_generation", "creative_writing", "summarization", "translation", "analysis", "general"
+]
+"""What a request may need and a model be good at."""
+Strategy = Literal["cost", "latency", "quality", "balanced", "round_robin", "least_loaded", "ensemble", "specialty"]
+"""A way to put the models of a chain in order for one request (router/choice)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +229,16 @@ class Slo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """model.cost: dollars per 1,000 tokens"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    input: Annotated[float, Field(ge=0, description="of a prompt")] = 0.0
+    output: Annotated[float, Field(ge=0, description="of an answer")] = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """[[model]]: one model that we serve"""
 
@@ -256,6 +272,13 @@ class Model:
     kill_s: Annotated[Seconds, Field(alias="kill_timeout", description="time for open streams after the stop signal")] = 30.0
     priority: Annotated[int, Field(description="where autoscaler.gpu_budget is short, the model with the higher one is served first")] = 0
     slo: Annotated[Slo, Field(description="clocks of a request")] = field(default_factory=Slo)
+    cost: Annotated[Price, Field(description="dollars per 1,000 tokens")] = field(default_factory=Price)
+    quality: Annotated[float, Field(ge=0, le=1, description="of its answers, as you judge them")] = 0.5
+    capabilities: Annotated[tuple[Capability, ...], Field(description="what it is good at; empty: everything alike")] = ()
+    latency_ms: Annotated[float, Field(ge=0, description="of a whole answer; a prior until measured. 0: unknown, as slo.ttft says")] = 0.0
+    max_concurrent: Annotated[
+        int, Field(ge=0, description="requests at once from one router process, the others wait as while it is cold; 0: no limit")
+    ] = 0
     policy: Annotated[tuple[Policy, ...], Field(description="scaling rules; none: replicas.min is kept")] = ()
 
     @property
@@ -281,6 +304,13 @@ class Route:
         ),
     ] = "downgrade"
     hold_s: Annotated[Seconds, Field(alias="hold", description="how long a request may wait for a warm replica; 0s: not at all")] = 20.0
+    strategy: Annotated[
+        Literal["chain", Strategy],
+        Field(
+            description='how the chain is put in order for a request that names the route or "auto"; chain: as it stands, but for "auto" '
+            "who is good at what is asked goes first, where models say their capabilities"
+        ),
+    ] = "chain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,11 +112,17 @@ def _type_words(plain: Any, extras: tuple[Any, ...]) -> str:
         return "duration"
     if parser is parse_size:
         return "size"
-    if get_origin(plain) is Literal:
-        return " or ".join(json.dumps(choice) for choice in get_args(plain))
+    if choices := _choices(plain):
+        return " or ".join(map(json.dumps, choices))
     if get_origin(plain) is tuple:
-        return f"array of {_WORDS.get(get_args(plain)[0], 'tables')}"
+        one = get_args(plain)[0]
+        return f"array of {' or '.join(map(json.dumps, _choices(one))) or _WORDS.get(one, 'tables')}"
     return _WORDS.get(plain, "table")
+
+
+def _choices(plain: Any) -> tuple[Any, ...]:
+    """Of a Literal; none: it is something else."""
+    return get_args(plain) if get_origin(plain) is Literal else ()
 
 
 def _bound(mark: Any, extras: tuple[Any, ...]) -> str:

@@ -123,6 +123,7 @@ def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
     tally = Tally(recorder, catalogue.models)
     plane = DataPlane(catalogue, spec.router, recorder, tally, store, time.monotonic, time.time)
     store.hear = plane.hear
+    store.returned = lambda: plane.sessions.anew(time.monotonic())
     return plane, store
 
 

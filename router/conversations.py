@@ -169,7 +169,7 @@ def _kept(plane: DataPlane, session_id: str, session: Session) -> Kept:
         swapped=bool(session.model),
         home=session.home,
         generation=session.generation,
-        turns=session.turns,
+        turns=session.turns + plane.sessions.turns(session_id),
     )
 
 

@@ -254,8 +254,11 @@ class DataPlane:
     def served(self, session_id: str, session: Session, plan: Plan, replica: Replica) -> None:
         """A turn was answered: the session remembers where, and a swap if there was one."""
         model = session.model if not plan.swaps else "" if replica.model == plan.wanted else replica.model
-        after = next_turn(session, model=model, home=replica.endpoint.alloc_id, wall=self.wall)
-        self.sessions.put(session_id, after, self.clock())
+        now, home = self.clock(), replica.endpoint.alloc_id
+        if model == session.model and home == session.home and self.sessions.count(session_id, session, now):
+            return
+        after = next_turn(session, model=model, home=home, wall=self.wall, turns=1 + self.sessions.turns(session_id))
+        self.sessions.put(session_id, after, now)
         self.store.remember(session_id, after)
 
     # numbers

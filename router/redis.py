@@ -72,13 +72,15 @@ def _nobody(_session_id: str, _session: Session | None) -> None:
 class RedisSessions:
     """A `SessionStore`. `write_forever` must run for `remember` to have an effect, `listen_forever` to hear of others' moves at once.
 
-    `away_since`: monotonic seconds, None: it answers. `hear` is told what another router has made of a session.
+    `away_since`: monotonic seconds, None: it answers. `hear` is told what another router has made of a session, and `returned` is
+    called whenever Redis is connected anew: it may have forgotten what it was told.
     """
 
     def __init__(self, url: str, ttl_s: float, clock: Callable[[], float]) -> None:
         self.url = ""
         self.away_since: float | None = None
         self.hear: Hears = _nobody
+        self.returned: Callable[[], None] = lambda: None
         self._ttl_s = round(ttl_s)
         self._clock = clock
         self._rest_until = 0.0
@@ -184,6 +186,7 @@ class RedisSessions:
         pubsub = client.pubsub(ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(REDIS_SESSION_MOVES)
+            self.returned()
             while client is self._client:
                 message = await pubsub.get_message(timeout=_REST_S)
                 if message is not None:

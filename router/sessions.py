@@ -7,9 +7,11 @@ than its life, and where it is full, the least recently used session of whoever 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from router.owners import Owners
 
@@ -31,12 +33,12 @@ class Session:
     pinned: bool = False
 
 
-def next_turn(session: Session, *, model: str, home: str, wall: Callable[[], float]) -> Session:
-    """The session after an answer by `home`, which leaves it swapped to `model` (empty: not swapped)."""
+def next_turn(session: Session, *, model: str, home: str, wall: Callable[[], float], turns: int = 1) -> Session:
+    """The session after an answer by `home`, which leaves it swapped to `model` (empty: not swapped). `turns`: with this one."""
     if model != session.model:
         session = replace(session, swapped_at=wall(), pinned=False)
     moved = model != session.model or home != session.home
-    return Session(session.selector, model, home, session.generation + moved, session.turns + 1, session.swapped_at, session.pinned)
+    return Session(session.selector, model, home, session.generation + moved, session.turns + turns, session.swapped_at, session.pinned)
 
 
 def may_return(session: Session, *, warm_since: float | None, now: float, wall: float, after_s: float) -> bool:
@@ -85,16 +87,36 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Session | None:
         return None
 
 
-class SessionTable:
-    """The local cache. `size` sessions at most, each for `ttl_s` after its last use."""
+class _Entry:
+    """`turns`: those since `kept_at`, which `session` does not count yet."""
 
-    __slots__ = ("_entries", "_owners", "_size", "_ttl_s")
+    __slots__ = ("kept_at", "owner", "session", "turns")
+
+    def __init__(self, kept_at: float, session: Session, owner: Hashable) -> None:
+        self.kept_at = kept_at
+        self.session = session
+        self.owner = owner
+        self.turns = 0
+
+
+_NEWS_S: Final = 5.0
+
+
+class SessionTable:
+    """The local cache. `size` sessions at most, each for `ttl_s` after its last use.
+
+    A use within 5 s of one that was noted (or a thousandth of `ttl_s`) is no news: only the turn is counted.
+    """
+
+    __slots__ = ("_anew_at", "_entries", "_news_s", "_owners", "_size", "_ttl_s")
 
     def __init__(self, size: int, ttl_s: float) -> None:
-        self._entries: OrderedDict[str, tuple[float, Session, Hashable]] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._owners = Owners()
         self._size = size
         self._ttl_s = ttl_s
+        self._news_s = min(_NEWS_S, ttl_s / 1000)
+        self._anew_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -103,10 +125,27 @@ class SessionTable:
         entry = self._entries.get(session_id)
         if entry is None:
             return None
-        if entry[0] < now:
+        if entry.kept_at + self._ttl_s < now:
             self.forget(session_id)
             return None
-        return entry[1]
+        return entry.session
+
+    def count(self, session_id: str, session: Session, now: float) -> bool:
+        """One more turn of a session that is as it was. False: it is to be `put`, and to be written where it outlives this process."""
+        entry = self._entries.get(session_id)
+        if entry is None or entry.session is not session or now - entry.kept_at > self._news_s or entry.kept_at < self._anew_at:
+            return False
+        entry.turns += 1
+        return True
+
+    def turns(self, session_id: str) -> int:
+        """Those that the session does not count yet."""
+        entry = self._entries.get(session_id)
+        return entry.turns if entry is not None else 0
+
+    def anew(self, now: float) -> None:
+        """Every session is news at its next use: those who outlive this process may have forgotten it."""
+        self._anew_at = now
 
     def put(self, session_id: str, session: Session, now: float, owner: Hashable = "") -> None:
         """Remembers it as the most recently used, unless a later generation of it is known. The owner is whoever put it first."""
@@ -114,11 +153,11 @@ class SessionTable:
         if entry is None:
             self._owners.add(session_id, owner)
         else:
-            owner = entry[2]
+            owner = entry.owner
             self._owners.use(session_id, owner)
-            if entry[1].generation > session.generation:
-                session = entry[1]
-        self._entries[session_id] = (now + self._ttl_s, session, owner)
+            if entry.session.generation > session.generation:
+                session = entry.session
+        self._entries[session_id] = _Entry(now, session, owner)
         self._entries.move_to_end(session_id)
         if len(self._entries) > self._size:
             self.forget(self._owners.last())
@@ -126,18 +165,18 @@ class SessionTable:
     def adopt(self, session_id: str, session: Session) -> None:
         """Takes over what the store has of a session that is here, unless what is here is later. Not a use."""
         entry = self._entries.get(session_id)
-        if entry is not None and agreed(entry[1], session) is session:
-            self._entries[session_id] = (entry[0], session, entry[2])
+        if entry is not None and agreed(entry.session, session) is session:
+            entry.session = session
 
     def forget(self, session_id: str) -> None:
         entry = self._entries.pop(session_id, None)
         if entry is not None:
-            self._owners.remove(session_id, entry[2])
+            self._owners.remove(session_id, entry.owner)
 
     def expire(self, now: float) -> None:
         """Forgets what is over. The order of use is the order of expiry, so it stops at the first that lives."""
         while self._entries:
-            session_id, (expires_at, _, _) = next(iter(self._entries.items()))
-            if expires_at >= now:
+            session_id, entry = next(iter(self._entries.items()))
+            if entry.kept_at + self._ttl_s >= now:
                 return
             self.forget(session_id)

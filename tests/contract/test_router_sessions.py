@@ -37,6 +37,7 @@ class Router:
         tally = Tally(recorder, catalogue.models)
         self.plane = DataPlane(catalogue, LIMITS, recorder, tally, self.store, time.monotonic, time.time)
         self.store.hear = self.plane.hear
+        self.store.returned = lambda: self.plane.sessions.anew(time.monotonic())
         self.plane.apply(Snapshot(1, ENDPOINTS))
         self.tasks = [asyncio.create_task(self.store.write_forever()), asyncio.create_task(self.store.listen_forever())]
 
@@ -66,13 +67,16 @@ async def until(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def listening(server: RedisServer, count: int) -> None:
+    async with redis.asyncio.from_url(server.url) as client, asyncio.timeout(10):
+        while (await client.pubsub_numsub("wf:moves"))[0][1] != count:  # noqa: ASYNC110 - a poll with a deadline
+            await asyncio.sleep(0.005)
+
+
 @pytest.fixture
 async def routers(redis_server: RedisServer) -> AsyncIterator[tuple[Router, Router]]:
     one, two = Router(redis_server.url), Router(redis_server.url)
-    async with redis.asyncio.from_url(redis_server.url) as client:
-        async with asyncio.timeout(10):
-            while (await client.pubsub_numsub("wf:moves"))[0][1] < 2:  # noqa: ASYNC110 - a poll with a deadline
-                await asyncio.sleep(0.005)
+    await listening(redis_server, 2)
     yield one, two
     await one.stop()
     await two.stop()
@@ -96,7 +100,9 @@ async def test_a_swap_by_one_router_is_known_to_the_other_at_once(routers: tuple
     assert (kept.model, kept.home, kept.generation) == ("small", "s", 2)
 
 
-async def test_a_router_that_heard_nothing_learns_from_its_next_write(routers: tuple[Router, Router], session_id: str) -> None:
+async def test_a_router_that_heard_nothing_learns_when_it_is_connected_again(
+    routers: tuple[Router, Router], session_id: str, redis_server: RedisServer
+) -> None:
     one, two = routers
     await one.turn(session_id, "a")
     await one.written()
@@ -108,6 +114,8 @@ async def test_a_router_that_heard_nothing_learns_from_its_next_write(routers: t
     await one.turn(session_id, "s")
     await one.written()
     assert two.kept(session_id) != one.kept(session_id)
+    two.tasks[1] = asyncio.create_task(two.store.listen_forever())
+    await listening(redis_server, 2)
     await two.turn(session_id, "a")
     await until(lambda: two.kept(session_id) == one.kept(session_id))
     assert await two.store.fetch(session_id) == one.kept(session_id), "the later generation stands"
@@ -142,7 +150,7 @@ async def test_a_session_that_ends_is_forgotten_by_all(routers: tuple[Router, Ro
         assert await client.exists(session_key(session_id)) == 0
 
 
-async def test_a_redis_that_forgot_is_told_again_at_the_next_turn(
+async def test_a_redis_that_came_back_and_forgot_is_told_again_at_the_next_turn(
     routers: tuple[Router, Router], session_id: str, redis_server: RedisServer
 ) -> None:
     one, _ = routers
@@ -152,6 +160,9 @@ async def test_a_redis_that_forgot_is_told_again_at_the_next_turn(
     async with redis.asyncio.from_url(redis_server.url) as client:
         await client.flushall()
         await client.script_flush()
+        await client.client_kill_filter(_type="pubsub")  # as a restart does
+    await listening(redis_server, 0)
+    await listening(redis_server, 2)
     await one.turn(session_id, "s")
     await one.written()
     assert await one.store.fetch(session_id) == one.kept(session_id)

@@ -30,6 +30,7 @@ _COMMANDS = {
     "jobs": "fleet.deploy.commands:jobs",
     "docs": "fleet.commands:docs",
     "reload": "fleet.reload:reload",
+    "key": "fleet.key:key",
     "explain": "fleet.live:explain",
     "pause": "fleet.live:pause",
     "resume": "fleet.live:resume",

@@ -9,7 +9,7 @@ Where the key in the file has no unit, the field's name carries it: `cold_start 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -18,8 +18,11 @@ from fleet.units import Seconds, SizeBytes
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_SHA256 = r"^[0-9a-f]{64}$"
 
 Label = Annotated[str, Field(pattern=_LABEL)]
+PROVIDERS: Final = "providers"
+"""In a chain: all providers that it does not name itself, by priority."""
 Capability = Literal[
     "simple_qa", "complex_reasoning", "code_generation", "creative_writing", "summarization", "translation", "analysis", "general"
 ]
@@ -149,8 +152,18 @@ class Router:
     ] = "off"
     access_log_rate: Annotated[float, Field(gt=0, le=1, description='share of the requests that access_log = "sampled" writes')] = 0.01
     allow_open: Annotated[
-        bool, Field(description="listen beyond loopback although nobody is asked for a key: a private network is the only lock")
+        bool, Field(description="listen beyond loopback although no tenant has a key, so that nobody is asked for one")
     ] = False
+    tenants_without_redis: Annotated[
+        Literal["closed", "open"],
+        Field(
+            description="while Redis does not answer, requests of tenants with a limit or a budget are refused with 503 (closed), "
+            "or served and charged later (open)"
+        ),
+    ] = "closed"
+    usage_log: Annotated[
+        str, Field(description='one JSON line per request: "off", "stdout", or the path of a file that is rotated at 10 MB and kept 7 days')
+    ] = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +301,45 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """[[provider]]: somebody else's endpoint with OpenAI's API, which may stand in a route's chain like a model"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    name: Annotated[Label, Field(description="its name in chains, x-route and metrics")]
+    model: Annotated[str, Field(min_length=1, description="the name of the model there")]
+    preset: Annotated[
+        Literal["", "openai", "groq", "together", "google"], Field(description="fills in what is empty below, for a well-known endpoint")
+    ] = ""
+    base_url: Annotated[
+        str, Field(pattern=r"^(https?://[^\s?#@]+)?$", description="what stands before /chat/completions; https, unless it is on loopback")
+    ] = ""
+    key_env: Annotated[
+        str, Field(pattern=r"^([A-Z_][A-Z0-9_]*)?$", description="the router's environment variable that holds the key; empty: it asks for none")
+    ] = ""
+    ca_file: Annotated[str, Field(description="certificates (PEM) that are trusted in place of the system's")] = ""
+    priority: Annotated[int, Field(description='order among providers where a chain says "providers": the lowest number first')] = 100
+    cost: Annotated[Price, Field(description="dollars per 1,000 tokens")] = field(default_factory=Price)
+    quality: Annotated[float, Field(ge=0, le=1, description="of its answers, as you judge them")] = 0.5
+    capabilities: Annotated[tuple[Capability, ...], Field(description="what it is good at; empty: everything alike")] = ()
+    latency_ms: Annotated[float, Field(ge=0, description="of a whole answer; a prior until measured. 0: unknown, as slo.ttft says")] = 0.0
+    context: Annotated[int, Field(ge=128, description="context length in tokens, of one request")] = 131072
+    requests_per_min: Annotated[
+        int, Field(ge=0, description="in any 60 s, of the whole fleet: each router process keeps to its share. 0: no limit")
+    ] = 0
+    tokens_per_min: Annotated[int, Field(ge=0, description="the same, for tokens of prompts and answers")] = 0
+    drop: Annotated[tuple[str, ...], Field(description="fields of a request that it does not take: left out, as are the preset's")] = ()
+    max_tokens_as: Annotated[
+        Literal["", "max_tokens", "max_completion_tokens"], Field(description="the one name it takes for a chat's limit; empty: both")
+    ] = ""
+    continues: Annotated[
+        bool, Field(description="it goes on with a last message of the assistant, so that it can be asked for the rest of a broken stream")
+    ] = False
+    connect_s: Annotated[Seconds, Field(alias="connect_timeout", gt=0, description="clock 1: TCP connect and TLS handshake")] = 5.0
+    slo: Annotated[Slo, Field(description="the other clocks of a request")] = field(default_factory=Slo)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """[[route]]: one of the 16 rows that a session's 4-bit selector names"""
 
@@ -295,7 +347,7 @@ class Route:
 
     selector: Annotated[int, Field(ge=0, le=15, description="4 bits: 0 to 15")]
     name: Annotated[Label, Field(description="shown in x-route and metrics")]
-    chain: Annotated[tuple[str, ...], Field(min_length=1, description="models in order of preference")]
+    chain: Annotated[tuple[str, ...], Field(min_length=1, description='models and providers in order of preference; "providers": all of them')]
     on_cold: Annotated[
         Literal["downgrade", "hold", "shed"],
         Field(
@@ -314,6 +366,32 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """[[tenant]]: who may ask, for what, and how much; without any, nobody is asked for a key"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    name: Annotated[Label, Field(description="stands in logs, metrics and the usage log")]
+    key_sha256: Annotated[
+        tuple[Annotated[str, Field(pattern=_SHA256)], ...],
+        Field(min_length=1, description="hashes of its keys, as `warmfleet key` prints them; two while one is being replaced"),
+    ]
+    allow: Annotated[tuple[str, ...], Field(description="models, routes and providers that it may use; empty: all")] = ()
+    requests_per_min: Annotated[int, Field(ge=0, description="in any 60 s, over all routers; 0: no limit")] = 0
+    tokens_per_min: Annotated[int, Field(ge=0, description="prompts and answers in any 60 s, over all routers; 0: no limit")] = 0
+    budget_usd: Annotated[
+        float, Field(ge=0, le=1_000_000, description="dollars that it may spend; what costs nothing is always served")
+    ] = 1.0
+    budget_per: Annotated[
+        Literal["life", "month", "day", "none"],
+        Field(description="what the budget is for: all time, a calendar month or day (UTC); none: spending is counted and not limited"),
+    ] = "life"
+    max_tokens: Annotated[
+        int, Field(ge=1, description="with a budget: the longest answer to a request that names no limit; that much is set aside for it")
+    ] = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """A whole fleet.toml, checked."""
 
@@ -328,6 +406,8 @@ class Spec:
     autoscaler: Autoscaler = field(default_factory=Autoscaler)
     models: Annotated[tuple[Model, ...], Field(alias="model")] = ()
     routes: Annotated[tuple[Route, ...], Field(alias="route")] = ()
+    providers: Annotated[tuple[Provider, ...], Field(alias="provider")] = ()
+    tenants: Annotated[tuple[Tenant, ...], Field(alias="tenant")] = ()
 
     def model(self, name: str) -> Model:
         """Raises: KeyError: no such model."""

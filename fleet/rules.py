@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime
+from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime, Tenant
 from fleet.policy_rules import log_volume_complaints, policy_complaints
 from fleet.toml_lines import Path
 from fleet.units import format_duration
@@ -32,6 +32,8 @@ class Draft:
     model_names: Mapping[int, str]
     route_names: Mapping[int, str]
     selectors: Mapping[int, int]
+    tenants: Mapping[int, Tenant]
+    tenant_names: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def complaints(draft: Draft) -> Iterator[Complaint]:
     yield from _gpu_budget(draft)
     for index, route in draft.routes.items():
         yield from _route(index, route, draft)
+    yield from _tenants(draft)
 
 
 def _programs(draft: Draft) -> Iterator[Complaint]:
@@ -68,8 +71,8 @@ def _programs(draft: Draft) -> Iterator[Complaint]:
 
 def _open(draft: Draft) -> Iterator[Complaint]:
     router = draft.router
-    if router.host and not router.allow_open and not is_loopback(router.host):
-        message = f"{router.host} is not loopback and nobody is asked for a key: set router.allow_open = true if only friends can reach it"
+    if router.host and not router.allow_open and not draft.tenant_names and not is_loopback(router.host):
+        message = f"{router.host} is not loopback and nobody is asked for a key: add [[tenant]] rows, or set router.allow_open = true"
         yield Complaint(("router", "host"), message)
 
 
@@ -173,3 +176,21 @@ def _route(index: int, route: Route, draft: Draft) -> Iterator[Complaint]:
     if route.name in models and route.chain[0] != route.name:
         message = f"{route.name!r} is a model too, so its chain must begin with it; callers who ask for the model would get another one"
         yield Complaint(("route", index, "name"), message)
+
+
+def _tenants(draft: Draft) -> Iterator[Complaint]:
+    yield from _duplicates(("tenant", "name"), draft.tenant_names)
+    seen: dict[str, int] = {}
+    for index, tenant in draft.tenants.items():
+        for at, key in enumerate(tenant.key_sha256):
+            if key in seen:
+                yield Complaint(("tenant", index, "key_sha256", at), f"is a key of [[tenant]] row {seen[key] + 1}; a key says who asks")
+            seen.setdefault(key, index)
+        for at, name in enumerate(tenant.allow):
+            if name not in (names := _askable(draft)):
+                yield Complaint(("tenant", index, "allow", at), f"no model or route {name!r}; there are: {', '.join(names) or 'none'}")
+
+
+def _askable(draft: Draft) -> tuple[str, ...]:
+    """What callers may put in `model`."""
+    return tuple(sorted({*draft.model_names.values(), *draft.route_names.values()}))

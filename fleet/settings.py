@@ -115,7 +115,7 @@ def _type_words(plain: Any, extras: tuple[Any, ...]) -> str:
     if choices := _choices(plain):
         return " or ".join(map(json.dumps, choices))
     if get_origin(plain) is tuple:
-        one = get_args(plain)[0]
+        one, _ = _split(get_args(plain)[0])
         return f"array of {' or '.join(map(json.dumps, _choices(one))) or _WORDS.get(one, 'tables')}"
     return _WORDS.get(plain, "table")
 

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from fleet.errors import Finding, SpecError
-from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime, Spec
+from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime, Spec, Tenant
 from fleet.rules import Draft, complaints
 from fleet.settings import Setting, settings_of, table_at
 from fleet.source import Node, assign, dotted, locate, merge, plain, read, read_json
@@ -55,10 +55,12 @@ _STAND_INS: Mapping[type, dict[str, Any]] = {
         "capacity": {"concurrency": 1, "requests_per_min": 1},
     },
     Route: {"selector": 0, "name": "unnamed", "chain": ["none"]},
+    Tenant: {"name": "unnamed", "key_sha256": ["0" * 64]},
 }
 _PATTERNS = {
     "^[a-z0-9]": "must be lower-case letters, digits and inner hyphens, at most 63 of them, not {input}",
     "^https?": "must begin with http:// or https://, not {input}",
+    "^[0-9a-f]{64}": "must be a SHA-256 hash in 64 lower-case hexadecimal digits, as `warmfleet key` prints it, not {input}",
     "^(redis": "must begin with redis:// or rediss://, or be empty, not {input}",
 }
 
@@ -191,7 +193,7 @@ def _cross_findings(raw: Mapping[str, Any], root: Node, wrong: set[KeyPath]) -> 
 
 
 def _draft(raw: Mapping[str, Any]) -> Draft:
-    models, routes = _rows(raw, "model"), _rows(raw, "route")
+    models, routes, tenants = _rows(raw, "model"), _rows(raw, "route"), _rows(raw, "tenant")
     return Draft(
         runtime=_lenient(Runtime, raw.get("runtime")) or Runtime(image="any"),
         datadog=_lenient(Datadog, raw.get("datadog")) or Datadog(),
@@ -203,6 +205,8 @@ def _draft(raw: Mapping[str, Any]) -> Draft:
         model_names={i: row["name"] for i, row in models.items() if isinstance(row.get("name"), str)},
         route_names={i: row["name"] for i, row in routes.items() if isinstance(row.get("name"), str)},
         selectors={i: row["selector"] for i, row in routes.items() if type(row.get("selector")) is int},
+        tenants={i: tenant for i, row in tenants.items() if (tenant := _lenient(Tenant, row))},
+        tenant_names={i: row["name"] for i, row in tenants.items() if isinstance(row.get("name"), str)},
     )
 
 

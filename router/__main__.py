@@ -60,8 +60,8 @@ def _described() -> Loaded:
 
 
 def _check_open(loaded: Loaded, host: str) -> None:
-    if not is_loopback(host) and not loaded.spec.router.allow_open:
-        message = f"is false, and {host} is not loopback: nobody would be asked for a key. Set it if only friends can reach the router"
+    if not is_loopback(host) and not loaded.spec.router.allow_open and not loaded.spec.tenants:
+        message = f"is false, {host} is not loopback, and no [[tenant]] has a key: add one, or set it if only friends can reach the router"
         raise SpecError((Finding(names.ENV_SPEC, "router.allow_open", message),))
 
 

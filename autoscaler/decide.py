@@ -102,6 +102,8 @@ class Decision:
     clamps: tuple[str, ...]
     memory: Memory
     votes: tuple[Vote, ...] = ()
+    reason: str = "minimum"
+    """What had the last word, for counting: the kind of the policy that won, or the clamp that changed its answer."""
 
     @property
     def scales(self) -> bool:
@@ -124,6 +126,7 @@ class _Want:
     notes: tuple[str, ...] = ()
     must: bool = False
     votes: tuple[Vote, ...] = ()
+    rule: str = "minimum"
 
 
 def decide(snapshot: Snapshot, settings: Settings, memory: Memory) -> Decision:
@@ -133,7 +136,7 @@ def decide(snapshot: Snapshot, settings: Settings, memory: Memory) -> Decision:
 
 def decide_all(cases: Sequence[Case], autoscaler: Autoscaler, *, gpus_elsewhere: int = 0) -> tuple[Decision, ...]:
     """One decision per case, in order. `gpus_elsewhere`: GPUs of models that are not among the cases, because they were not read."""
-    remembered = [replace(case, memory=_remembered(case)) for case in cases]
+    remembered = [_remembered(case) for case in cases]
     wants = [_bounded(_voted(case, autoscaler), case.snapshot, case.model) for case in remembered]
     if autoscaler.gpu_budget:
         wants = _within_budget(remembered, wants, autoscaler, gpus_elsewhere)
@@ -156,10 +159,11 @@ def _decided(case: Case, want: _Want, autoscaler: Autoscaler) -> Decision:
     return _decision(case, autoscaler, want, drain, order=order, direction=direction)
 
 
-def _remembered(case: Case) -> Memory:
-    if case.model.replicas.min:
-        return replace(case.memory, busy_at=idle.NEVER)
-    return replace(case.memory, busy_at=idle.busy_at(case.memory.busy_at, _view(case, 0.0)))
+def _remembered(case: Case) -> Case:
+    """The same case where nothing changes: most passes change nothing, and a replay has tens of thousands of them."""
+    drain, last = case.memory.drain, case.memory.busy_at
+    busy_at = idle.NEVER if case.model.replicas.min else idle.busy_at(last, _view(case, 0.0))
+    return case if busy_at == last else Case(case.model, case.snapshot, Memory(drain, busy_at))
 
 
 def _view(case: Case, window_s: float) -> View:
@@ -183,7 +187,7 @@ def _voted(case: Case, autoscaler: Autoscaler) -> _Want:
     chosen = safest(ballots)
     wakes = chosen.at_once and chosen.wanted > case.snapshot.capacity.desired
     sure = all(vote.may_go_down for vote in ballots)
-    return _Want(chosen.wanted, chosen.why, may_go_down=sure, must=wakes, votes=ballots)
+    return _Want(chosen.wanted, chosen.why, may_go_down=sure, must=wakes, votes=ballots, rule=chosen.rule)
 
 
 def _bounded(want: _Want, snapshot: Snapshot, model: Model) -> _Want:
@@ -192,7 +196,7 @@ def _bounded(want: _Want, snapshot: Snapshot, model: Model) -> _Want:
     count = min(max(want.count, low), high)
     must = want.must or not low <= current <= high
     if count == want.count:
-        return replace(want, must=must)
+        return want if must == want.must else replace(want, must=must)
     limit = f"raised to the minimum {low}" if count > want.count else f"limited to the maximum {high}"
     return replace(want, count=count, must=must, clamps=("min" if count > want.count else "max",), notes=(f"{want.count} {limit}",))
 
@@ -265,8 +269,9 @@ def _decision(case: Case, autoscaler: Autoscaler, want: _Want, drain: Drain, *, 
         direction=direction,
         sentence=_sentence(case, autoscaler, want, drain),
         clamps=want.clamps,
-        memory=replace(case.memory, drain=drain),
+        memory=Memory(drain, case.memory.busy_at),
         votes=want.votes,
+        reason=want.clamps[-1] if want.clamps else want.rule,
     )
 
 

@@ -37,13 +37,14 @@ class View:
 class Vote:
     """`why` is a clause of the sentence. `may_go_down` is False where what it rests on is not fully known.
 
-    `at_once`: no cooldown is waited for, because somebody waits.
+    `at_once`: no cooldown is waited for, because somebody waits. `rule`: the kind of the policy, for counting.
     """
 
     wanted: int
     may_go_down: bool
     why: str
     at_once: bool = False
+    rule: str = field(default="", compare=False)
 
 
 def hold(view: View, name: str, unknown: Unknown) -> Vote:
@@ -60,4 +61,5 @@ def unless_partial(vote: Vote, signal: Signal, current: int) -> Vote:
 def safest(votes: Sequence[Vote]) -> Vote:
     """The largest; of equal ones the one that forbids to go down, then the first. It is at once if any as large is."""
     chosen = max(votes, key=lambda vote: (vote.wanted, not vote.may_go_down))
-    return replace(chosen, at_once=any(vote.at_once and vote.wanted >= chosen.wanted for vote in votes))
+    at_once = any(vote.at_once and vote.wanted >= chosen.wanted for vote in votes)
+    return chosen if at_once == chosen.at_once else replace(chosen, at_once=at_once)

@@ -16,6 +16,7 @@ import requests
 from fleet.local import processes, records
 from fleet.names import Names
 from fleet.nomad import Nomad
+from fleet.state import Leader, ModelState, decode, decode_leader
 from tests.journeys.load import replica
 
 PATIENCE_S = 90.0
@@ -67,6 +68,16 @@ class Fleet:
     def passing(self, part: str) -> int:
         return self._passing(f"{self.record.fleet}-{part}")
 
+    def state_of(self, model: str) -> ModelState | None:
+        """What the leading autoscaler tells the routers."""
+        document = self._document(self.names.model_state(model))
+        return decode(document) if document else None
+
+    def leader(self) -> Leader | None:
+        """None while nobody leads."""
+        document = self._document(self.names.leader)
+        return decode_leader(document) if document else None
+
     def engine_pids(self, model: str) -> tuple[int, ...]:
         """Engines of a model, by rising pid. The last argument vector wins: a process about to exec is not one yet."""
         wanted = [b"fleet.local.engine", model.encode()]
@@ -116,6 +127,9 @@ class Fleet:
             assert answer.status == 200, await answer.text()
             said = await answer.json()
             return Said(replica(answer.headers["x-route"]).split("/")[0], said["choices"][0]["message"]["content"])
+
+    def _document(self, key: str) -> bytes:
+        return requests.get(f"{self.record.address('consul')}/v1/kv/{key}?raw", timeout=10).content
 
     def _passing(self, service: str, tag: str = "") -> int:
         query = {"passing": "true", **({"tag": tag} if tag else {})}

@@ -16,12 +16,14 @@ TOPICS = ("the sea", "a clock", "winter", "bread", "a bridge", "music")
 class Load:
     """`async with Load(url, model="small-model", callers=4) as load:` chats with `callers` requests in flight, every other one a stream.
 
-    `done` counts whole answers by the replica that gave them, `failures` holds one line per request that did not get one.
+    `done` counts whole answers by the replica that gave them, `failures` holds one line per request that did not get one, `held` the
+    ways of answers that had to wait for a warm replica. With `sessions` each caller stays in one conversation, `{sessions}-{number}`.
     """
 
-    def __init__(self, url: str, *, model: str, callers: int, max_tokens: int = 24) -> None:
-        self.url, self.model, self.callers, self.max_tokens = url, model, callers, max_tokens
+    def __init__(self, url: str, *, model: str, callers: int, max_tokens: int = 24, sessions: str = "") -> None:
+        self.url, self.model, self.callers, self.max_tokens, self.sessions = url, model, callers, max_tokens, sessions
         self.done: Counter[str] = Counter()
+        self.held: list[str] = []
         self.failures: list[str] = []
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -45,9 +47,10 @@ class Load:
         for turn in itertools.count(number):
             if self._stop.is_set():
                 return
-            await self._chat(f"Say something about {TOPICS[turn % len(TOPICS)]}.", stream=turn % 2 == 0)
+            headers = {"x-session-id": f"{self.sessions}-{number}"} if self.sessions else {}
+            await self._chat(f"Say something about {TOPICS[turn % len(TOPICS)]}.", headers, stream=turn % 2 == 0)
 
-    async def _chat(self, prompt: str, *, stream: bool) -> None:
+    async def _chat(self, prompt: str, headers: dict[str, str], *, stream: bool) -> None:
         body = {
             "model": self.model,
             "stream": stream,
@@ -55,7 +58,7 @@ class Load:
             "messages": [{"role": "user", "content": prompt}],
         }
         try:
-            async with self._session.post(f"{self.url}/v1/chat/completions", json=body) as answer:
+            async with self._session.post(f"{self.url}/v1/chat/completions", json=body, headers=headers) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
             self.failures.append(f"{type(error).__name__}: {error}")
@@ -63,7 +66,9 @@ class Load:
         if answer.status != 200 or not whole(text, stream=stream):
             self.failures.append(f"{answer.status} {answer.headers.get('x-route')}: {text[-300:]}")
         else:
-            self.done[replica(answer.headers.get("x-route", ""))] += 1
+            route = answer.headers.get("x-route", "")
+            self.done[replica(route)] += 1
+            self.held += [route] if "held=" in route else []
 
 
 def whole(text: str, *, stream: bool) -> bool:

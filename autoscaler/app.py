@@ -90,7 +90,9 @@ def wire(spec: Spec, outside: Outside) -> Wired:
     """Raises: WarmfleetError: the environment is wrong."""
     names, recorder, consul = Names(spec.fleet.name), Recorder(), outside.consul
     agent = statsd.from_environment(outside.environment)
-    voice = _Voice(Journal(outside.log), (Announcer(spec.fleet.name, statsd.Events(agent)),) if agent else ())
+    voice = _Voice(
+        Journal(outside.log), (Announcer(spec.fleet.name, statsd.Events(agent), lambda: lease.standing().leads),) if agent else ()
+    )
     lease = ConsulLease(consul, names.leader, outside.me, clock=time.monotonic, wall=time.time)
     memories = ConsulMemories(consul, names, lease.fence)
     forecasts = Forecasts(memories, _learner(spec), lambda text: voice.note("forecast", text))

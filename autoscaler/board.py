@@ -38,6 +38,14 @@ class Status:
     forecast: Forecast | Unknown = Unknown("no policy of this model forecasts")
     news: tuple[object, ...] = ()
     """Two statuses with equal `news` say the same."""
+    reason: str = ""
+    """What had the last word; empty where nothing was decided."""
+    load: Mapping[str, float | None] = field(default_factory=dict)
+    """Demand by its name, in full replicas; None: not known."""
+    started_s: tuple[float, ...] = ()
+    """Cold starts that ended in this pass, in seconds."""
+    failed: tuple[str, ...] = ()
+    """Starts that failed in this pass, in Nomad's words."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ when it changes, so that a successor neither starts another large replica for th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -46,6 +46,11 @@ class LogRules:
             for model, vote in votes(state, rule, least=self.spec.model(rule.large).replicas.min).items():
                 asked[model] = (*asked.get(model, ()), vote)
         return asked
+
+    def thresholds(self) -> Iterator[tuple[str, int]]:
+        """(large model, bytes a minute above which it is started next), of every rule."""
+        for rule in self.spec.autoscaler.log_volume:
+            yield rule.large, self._states.get(rule, first(rule)).threshold_bytes
 
     async def keep(self) -> None:
         """Raises: ControlPlaneError."""

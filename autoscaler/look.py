@@ -18,7 +18,7 @@ from autoscaler.jobs import Jobs, JobView
 from autoscaler.signals import Signal, Unknown
 from autoscaler.states import States
 from autoscaler.world import Reader, World
-from fleet.metrics import CAPACITY_FACTOR, COLD_START, FAILED_STARTS
+from fleet.metrics import CAPACITY_FACTOR
 from fleet.model import Model
 from fleet.names import Names
 from fleet.recorder import Recorder
@@ -49,12 +49,17 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One model as it was read in this pass. `carried` is what this pass goes on from."""
+    """One model as it was read in this pass. `carried` is what this pass goes on from.
+
+    `started_s`: cold starts that ended in it, in seconds; `failed`: starts that failed in it, in Nomad's words.
+    """
 
     model: Model
     view: JobView
     snapshot: Snapshot
     carried: Carried
+    started_s: tuple[float, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -78,24 +83,20 @@ class Observer:
         view = await self.jobs.read(self.names.job(model.name))
         scraped = self.reader.scraped(model, world)
         snapshot = replace(self._snapshot(model, view, world, carried, hands_off), signals=self.reader.confirmed(model, scraped, world))
-        carried = self.carried[model.name] = self._learned(model, snapshot, carried, scraped)
+        cold, started_s = measure(carried.cold, snapshot.capacity.replicas, snapshot.at, snapshot.capacity.failures)
+        carried = self.carried[model.name] = self._learned(model, snapshot, replace(carried, cold=cold), scraped)
         remarks = tuple(said for said in (carried.carrying.sentence, carried.cold.trouble) if said)
         snapshot = replace(snapshot, lead_s=carried.cold.p90_s, one=carried.carrying.one, remarks=remarks)
-        return Look(model, view, replace(snapshot, forecast=self._forecast(model, snapshot)), carried)
+        failed = tuple(start.why for start in cold.failed if start.at == snapshot.at)
+        return Look(model, view, replace(snapshot, forecast=self._forecast(model, snapshot)), carried, started_s, failed)
 
     def _learned(self, model: Model, snapshot: Snapshot, carried: Carried, scraped: Mapping[str, Signal]) -> Carried:
-        """What this pass teaches of cold starts and of what a replica carries. Other sources are late, and so of another fleet."""
-        seen = snapshot.capacity
-        cold, ended = measure(carried.cold, seen.replicas, snapshot.at, seen.failures)
-        for seconds in ended:
-            self.recorder.observe(COLD_START, model.name, seconds=seconds)
-        if failed := sum(start.at == snapshot.at for start in cold.failed):
-            self.recorder.count(FAILED_STARTS, model.name, by=failed)
-        evidence = Evidence(snapshot.at, seen, scraped, self.reader.spec.autoscaler.window_s, model.slo.ttft_s)
+        """What this pass teaches of what a replica carries. Other sources are late, and so of another fleet."""
+        evidence = Evidence(snapshot.at, snapshot.capacity, scraped, self.reader.spec.autoscaler.window_s, model.slo.ttft_s)
         carrying = learn(carried.carrying, evidence)
         for demand, factor in carrying.factors.items():
             self.recorder.gauge(CAPACITY_FACTOR, model.name, demand, value=factor)
-        return replace(carried, cold=cold, carrying=carrying)
+        return replace(carried, carrying=carrying)
 
     def _forecast(self, model: Model, snapshot: Snapshot) -> Forecast | Unknown:
         if any(policy.kind == "forecast" for policy in model.policy):

@@ -10,12 +10,12 @@ Knows no HTTP, no environment and no log format.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autoscaler import pause
+from autoscaler import gauges, pause
 from autoscaler.act import Actor
-from autoscaler.board import Board, Status, counts
+from autoscaler.board import Board, Status
 from autoscaler.capacity import Capacity
 from autoscaler.decide import Case, Decision, decide_all
 from autoscaler.jobs import Jobs
@@ -30,7 +30,7 @@ from autoscaler.signals import Unknown
 from autoscaler.states import States
 from autoscaler.world import Catalogue, Reader, Source, World
 from fleet.errors import ControlPlaneError
-from fleet.metrics import DECISIONS, LEADS, LOOP_SECONDS, PAUSED, REPLICAS
+from fleet.metrics import LEADS, LOG_THRESHOLD, LOOP_SECONDS, PAUSED
 from fleet.model import Model, Spec
 from fleet.names import Names
 from fleet.recorder import Recorder
@@ -125,6 +125,8 @@ class Loop:
 
     def _cases(self, looks: Sequence[Look]) -> list[Case]:
         rules = self._rules.votes({look.model.name: look.snapshot for look in looks})
+        for large, threshold_bytes in self._rules.thresholds():
+            self.recorder.gauge(LOG_THRESHOLD, large, value=threshold_bytes)
         return [Case(k.model, replace(k.snapshot, rules=rules.get(k.model.name, ())), k.carried.memory) for k in looks]
 
     def _gpus_of(self, held: Sequence[Status]) -> int:
@@ -134,7 +136,6 @@ class Loop:
         return sum(model.gpus * count for model, count in counts)
 
     async def _done(self, look: Look, decision: Decision, *, publishes: bool) -> Status:
-        self.recorder.count(DECISIONS, look.model.name, decision.direction)
         status = _status(look, decision)
         status, memory = await self._actor.act(look, decision, status)
         carried = self._observer.carried[look.model.name] = replace(look.carried, level=status.level)
@@ -144,7 +145,7 @@ class Loop:
         try:
             self._observer.carried[look.model.name] = await self._actor.publish(carried, status, memory)
         except ControlPlaneError as error:
-            return self._held(look.model, error)
+            return replace(self._held(look.model, error), started_s=status.started_s, failed=status.failed)
         return status
 
     async def _keep_rules(self) -> None:
@@ -167,12 +168,7 @@ class Loop:
 
     def _tell(self, status: Status) -> None:
         self.board.tell(status)
-        if isinstance(status.capacity, Unknown):  # the last numbers are no longer true, and a gauge has no age
-            for state in counts(Capacity(0)):
-                self.recorder.gauges.pop((REPLICAS, (status.model, state)), None)
-        else:
-            for state, count in counts(status.capacity).items():
-                self.recorder.gauge(REPLICAS, status.model, state, value=count)
+        gauges.tell(self.recorder, status, self.spec.model(status.model), leads=self.board.leads)
         self.ports.say(status)
 
 
@@ -192,7 +188,18 @@ def _status(look: Look, decision: Decision) -> Status:
         votes=decision.votes,
         forecast=snapshot.forecast,
         news=(*decision.key, snapshot.obstacle, snapshot.hands_off, seen.missing_why),
+        reason=decision.reason,
+        load=_load(look),
+        started_s=look.started_s,
+        failed=look.failed,
     )
+
+
+def _load(look: Look) -> Mapping[str, float | None]:
+    """Each demand in replicas that it would fill."""
+    signals, carries = look.snapshot.signals, look.snapshot.carries(look.model)
+    seen = {name: signals.get(name, Unknown("was not read")) for name in carries}
+    return {name: None if isinstance(signal, Unknown) else signal.value / carries[name] for name, signal in seen.items()}
 
 
 def _level(look: Look, desired: int, ready: int) -> Level:

@@ -65,7 +65,19 @@ SESSION_STARTS = Metric(
     "warmfleet.router.session_starts", "count", "session", ("model",), "sessions that began, by the model they began with"
 )
 LOG_BYTES = Metric("warmfleet.router.log_bytes", "count", "byte", ("model",), "bytes of the router's own log, by the model a line is about")
-SESSIONS = Metric("warmfleet.router.sessions", "gauge", "session", (), "sessions in the local cache")
+SESSIONS = Metric(
+    "warmfleet.router.sessions", "gauge", "session", ("selector", "model"), "sessions in the local cache, by the model that serves them"
+)
+BREAKERS = Metric(
+    "warmfleet.router.breakers", "gauge", "endpoint", ("model", "state"), "replicas by the state of their breaker: closed, open, half-open"
+)
+DEGRADED = Metric(
+    "warmfleet.router.degraded",
+    "gauge",
+    "router",
+    ("what",),
+    "1 while the router goes without it, as /health says: consul, redis, kept_endpoints, no_replicas",
+)
 ENDPOINTS = Metric("warmfleet.router.endpoints", "gauge", "endpoint", ("model",), "passing replicas as this router sees them")
 SNAPSHOT_AGE = Metric("warmfleet.router.snapshot_age", "gauge", "second", (), "time since Consul last answered")
 
@@ -76,11 +88,33 @@ REPLICAS = Metric(
     ("model", "state"),
     "replicas by state: desired, placed, missing (desired, and without a node), loading, ready, draining",
 )
-DECISIONS = Metric("warmfleet.autoscaler.decisions", "count", "decision", ("model", "direction"), "decisions by direction: up, down, none")
+BOUNDS = Metric("warmfleet.autoscaler.bounds", "gauge", "replica", ("model", "bound"), "replicas.min and replicas.max: min, max")
+GPUS = Metric("warmfleet.autoscaler.gpus", "gauge", "device", ("model",), "GPUs that the placed replicas occupy, warm or not")
+LEVEL = Metric("warmfleet.autoscaler.level", "gauge", "level", ("model",), "load level: 0 low, 1 medium, 2 high, 3 failure")
+LOAD = Metric(
+    "warmfleet.autoscaler.load", "gauge", "replica", ("model", "demand"), "demand as seen, in replicas that it would fill to the last slot"
+)
+FORECAST = Metric(
+    "warmfleet.autoscaler.forecast",
+    "gauge",
+    "replica",
+    ("model", "bound"),
+    "replicas when one ordered now is warm: low and high are the band of what will be needed, wanted is what is asked for",
+)
+DECISIONS = Metric(
+    "warmfleet.autoscaler.decisions",
+    "count",
+    "decision",
+    ("model", "direction", "reason"),
+    "decisions by direction (up, down, none) and by what had the last word: a policy's kind, or a limit such as cooldown, max, gpus",
+)
 COLD_START = Metric("warmfleet.autoscaler.cold_start", "distribution", "second", ("model",), "placed to passing, measured")
 FAILED_STARTS = Metric("warmfleet.autoscaler.failed_starts", "count", "replica", ("model",), "replicas that ended before they ever passed")
 CAPACITY_FACTOR = Metric(
     "warmfleet.autoscaler.capacity_factor", "gauge", "ratio", ("model", "demand"), "capacity of a replica as it shows, against fleet.toml's"
+)
+LOG_THRESHOLD = Metric(
+    "warmfleet.autoscaler.log_threshold", "gauge", "byte", ("model",), "log bytes a minute above which the rule starts this large model"
 )
 DATADOG_QUERIES = Metric(
     "warmfleet.autoscaler.datadog_queries",

@@ -24,7 +24,7 @@ from fleet.consul import Consul
 from fleet.model import Spec
 from fleet.names import Names
 from fleet.recorder import Recorder
-from router import api, chronicle, reload, watch
+from router import api, chronicle, gauges, reload, watch
 from router.access import AccessLog, share
 from router.catalogue import Catalogue
 from router.channel import Line, WorkersEnd
@@ -123,6 +123,7 @@ def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
     tally = Tally(recorder, catalogue.models)
     plane = DataPlane(catalogue, spec.router, recorder, tally, store, time.monotonic, time.time)
     store.hear = plane.hear
+    recorder.collectors.append(gauges.collector(plane, lambda: store.away_since))
     store.returned = lambda: plane.sessions.anew(time.monotonic())
     return plane, store
 

@@ -17,7 +17,7 @@ from fleet.recorder import Histogram, Recorder
 from router.health import Health, together
 
 _METRICS: Final = {metric.name: metric for metric in metrics.ALL}
-_SAME_IN_ALL: Final = frozenset((metrics.ENDPOINTS, metrics.SNAPSHOT_AGE))
+_SAME_IN_ALL: Final = frozenset((metrics.ENDPOINTS, metrics.SNAPSHOT_AGE, metrics.DEGRADED))
 
 Sample = tuple[str, tuple[str, ...], float]
 

@@ -267,6 +267,5 @@ class DataPlane:
         for model in self.catalogue.models:
             recorder.gauge(metrics.ENDPOINTS, model, value=self.snapshot.count(model))
             recorder.gauge(metrics.HELD, model, value=self.room.held(model))
-        recorder.gauge(metrics.SESSIONS, value=len(self.sessions))
         if self.feed.seen_at is not None:
             recorder.gauge(metrics.SNAPSHOT_AGE, value=self.clock() - self.feed.seen_at)

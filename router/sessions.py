@@ -108,7 +108,7 @@ class SessionTable:
     A use within 5 s of one that was noted (or a thousandth of `ttl_s`) is no news: only the turn is counted.
     """
 
-    __slots__ = ("_anew_at", "_entries", "_news_s", "_owners", "_size", "_ttl_s")
+    __slots__ = ("_anew_at", "_entries", "_news_s", "_owners", "_size", "_ttl_s", "by_model")
 
     def __init__(self, size: int, ttl_s: float) -> None:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
@@ -117,6 +117,8 @@ class SessionTable:
         self._ttl_s = ttl_s
         self._news_s = min(_NEWS_S, ttl_s / 1000)
         self._anew_at = -math.inf
+        self.by_model: dict[tuple[int, str], int] = {}
+        """How many there are by selector and `Session.model`. A pair that was there once stays, at 0."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -152,11 +154,13 @@ class SessionTable:
         entry = self._entries.get(session_id)
         if entry is None:
             self._owners.add(session_id, owner)
+            self._tally(session, 1)
         else:
             owner = entry.owner
             self._owners.use(session_id, owner)
             if entry.session.generation > session.generation:
                 session = entry.session
+            self._move(entry.session, session)
         self._entries[session_id] = _Entry(now, session, owner)
         self._entries.move_to_end(session_id)
         if len(self._entries) > self._size:
@@ -166,12 +170,23 @@ class SessionTable:
         """Takes over what the store has of a session that is here, unless what is here is later. Not a use."""
         entry = self._entries.get(session_id)
         if entry is not None and agreed(entry.session, session) is session:
+            self._move(entry.session, session)
             entry.session = session
 
     def forget(self, session_id: str) -> None:
         entry = self._entries.pop(session_id, None)
         if entry is not None:
             self._owners.remove(session_id, entry.owner)
+            self._tally(entry.session, -1)
+
+    def _move(self, before: Session, after: Session) -> None:
+        if before.model != after.model or before.selector != after.selector:
+            self._tally(before, -1)
+            self._tally(after, 1)
+
+    def _tally(self, session: Session, change: int) -> None:
+        key = (session.selector, session.model)
+        self.by_model[key] = self.by_model.get(key, 0) + change
 
     def expire(self, now: float) -> None:
         """Forgets what is over. The order of use is the order of expiry, so it stops at the first that lives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from autoscaler.policies import arrivals, forecast, idle, schedule, spare, target, threshold
 from autoscaler.policies.vote import View, Vote
@@ -21,5 +22,5 @@ _KINDS: Mapping[str, Callable[[Policy, View], Vote]] = {
 
 def votes(model: Model, view: View, busy_at: float) -> list[Vote]:
     """In the order of the file. `busy_at`: of `idle`, seconds since the epoch."""
-    asked = [_KINDS[policy.kind](policy, view) for policy in model.policy]
-    return [*asked, idle.vote(model.replicas.idle_s, view, busy_at)] if model.replicas.min == 0 else asked
+    asked = [replace(_KINDS[policy.kind](policy, view), rule=policy.kind) for policy in model.policy]
+    return [*asked, replace(idle.vote(model.replicas.idle_s, view, busy_at), rule="idle")] if model.replicas.min == 0 else asked

@@ -86,7 +86,7 @@ def votes(state: State, rule: LogVolume, *, least: int) -> Mapping[str, Vote]:
     """By model; none where the rule asks for nothing. `least`: replicas.min of the large model."""
     why = f"the log grew faster than {format_bytes(rule.threshold_bytes)} a minute, next step at {format_bytes(state.threshold_bytes)}"
     asked = {rule.large: least + state.larges if state.larges else 0, rule.small: int(state.small)}
-    return {model: Vote(count, may_go_down=True, why=why) for model, count in asked.items() if count}
+    return {model: Vote(count, may_go_down=True, why=why, rule="log_volume") for model, count in asked.items() if count}
 
 
 def _event(state: State, rule: LogVolume, seen: Sight) -> Event:

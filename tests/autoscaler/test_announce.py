@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autoscaler.announce import Announcer
 from autoscaler.board import Status
@@ -40,6 +40,26 @@ def test_only_what_was_done_and_failure_and_its_end_are_told() -> None:
         ("small-model is at level failure", "the sentence", "error"),
         ("small-model is at level low", "the sentence", "success"),
     ]
+
+
+def test_a_replica_that_became_warm_is_told_with_its_cold_start_and_one_that_never_did_with_the_reason() -> None:
+    told = Told()
+    Announcer("demo", told).say(replace(status(), started_s=(612.4,), failed=("exit code 1",)))
+    assert told.events == [
+        ("small-model has a replica more that is warm", "placed to passing in 612s", "success"),
+        ("small-model: a replica never became warm", "exit code 1", "warning"),
+    ]
+
+
+def test_of_several_autoscalers_the_one_that_leads_tells_and_a_new_leader_knows_what_was_before() -> None:
+    told, leads = Told(), [False]
+    announcer = Announcer("demo", told, lambda: leads[0])
+    announcer.say(status())
+    announcer.say(status(level="failure"))
+    assert told.events == []
+    leads[0] = True
+    announcer.say(status(level="low"))
+    assert [title for title, _, _ in told.events] == ["small-model is at level low"]
 
 
 def test_a_note_is_told() -> None:

@@ -348,7 +348,7 @@ async def test_metrics_count_decisions_and_show_capacity() -> None:
     loop = loop_in(world)
     await passes(loop, world, 1)
     text = prometheus_text(loop.recorder)
-    assert 'warmfleet_autoscaler_decisions_total{model="small-model",direction="up"} 1' in text
+    assert 'warmfleet_autoscaler_decisions_total{model="small-model",direction="up",reason="target"} 1' in text
     assert 'warmfleet_autoscaler_replicas{model="small-model",state="ready"} 1' in text
 
 

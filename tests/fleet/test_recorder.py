@@ -48,8 +48,8 @@ def test_prometheus_text_is_read_back_by_the_reference_parser() -> None:
 
 def test_collectors_set_gauges_before_they_are_read() -> None:
     recorder = Recorder()
-    recorder.collectors.append(lambda r: r.gauge(metrics.SESSIONS, value=7))
-    assert "warmfleet_router_sessions 7" in prometheus_text(recorder)
+    recorder.collectors.append(lambda r: r.gauge(metrics.SNAPSHOT_AGE, value=7))
+    assert "warmfleet_router_snapshot_age 7" in prometheus_text(recorder)
 
 
 @pytest.fixture

@@ -37,8 +37,13 @@ _REQUEST: Final = names.HEADER_REQUEST.encode()
 _SESSION: Final = names.HEADER_SESSION.encode()
 _KEEP: Final = (b"keep-alive", b"close")
 _DEADLINES: Final = b"|".join((names.HEADER_DEADLINE.encode(), b"x-stainless-timeout", b"x-stainless-read-timeout"))
-_DEADLINE: Final = re.compile(rb"^(?:%b): *(\d{1,6}(?:\.\d{1,6})?)\r$" % _DEADLINES, re.MULTILINE).search
+_DEADLINE: Final = re.compile(rb"^(?:%b): *(\d{1,6}(?:\.\d{1,6})?)\r$" % _DEADLINES, re.MULTILINE | re.IGNORECASE).search
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:\-]{1,128}").fullmatch
+_MOST_NAMES: Final = 1024
+_LINE: Final = b"%b: %b\r\n"
+_FORMS: Final = tuple(_LINE * count for count in range(64))
+_PASSES: Final = b""
+_kept: dict[bytes, bytes] = {}  # names as they were sent -> lower case where they stay here, _PASSES where they go on
 
 
 class RequestHead(NamedTuple):
@@ -54,32 +59,53 @@ class RequestHead(NamedTuple):
 
 
 def read_request(fields: Fields) -> RequestHead:
-    """Takes fields with lower-case names."""
-    lines: list[bytes] = []
+    """Takes fields with their names as they were sent."""
+    passed: list[bytes] = []
     length, session, request_id, expects, connection, authorization = -1, None, None, False, b"", None
-    for name, value in fields:
-        if name not in _NOT_UP:
-            lines.append(b"%b: %b\r\n" % (name, value))
-        elif name == b"content-length":
+    for field in fields:
+        kept = _kept.get(field[0])
+        if kept is None:
+            kept = _kept_as(field[0])
+        if kept is _PASSES:
+            passed += field
+            continue
+        value = field[1]
+        if kept == b"content-length":
             length = int(value) if value.isdigit() else -1
-        elif name == b"connection":
-            connection = value.lower()
-        elif name == _SESSION:
+        elif kept == _SESSION:
             session = value
-        elif name == _REQUEST:
-            request_id = value if _SANE_ID(value) else None
-        elif name == b"expect":
-            expects = value.lower() == b"100-continue"
-        elif name == b"authorization" or (name == b"x-api-key" and authorization is None):
+        elif kept == b"authorization" or (kept == b"x-api-key" and authorization is None):
             authorization = value
+        elif kept == b"connection":
+            connection = value.lower()
+        elif kept == _REQUEST:
+            request_id = value if _SANE_ID(value) else None
+        elif kept == b"expect":
+            expects = value.lower() == b"100-continue"
     if connection and connection not in _KEEP:
-        lines = _without_named(lines, connection)
-    return RequestHead(b"".join(lines), length, session, request_id, expects, bool(connection), authorization)
+        passed = _without_named(passed, connection)
+    return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization)
 
 
-def _without_named(lines: list[bytes], connection: bytes) -> list[bytes]:
+def _kept_as(name: bytes) -> bytes:
+    lower = name.lower()
+    kept = lower if lower in _NOT_UP else _PASSES
+    if len(_kept) < _MOST_NAMES:  # callers choose names, so the table must end
+        _kept[name] = kept
+    return kept
+
+
+def _without_named(passed: list[bytes], connection: bytes) -> list[bytes]:
     named = {token.strip() for token in connection.split(b",")}
-    return [line for line in lines if line.partition(b":")[0] not in named]
+    fields = zip(passed[::2], passed[1::2], strict=True)
+    return [part for field in fields if field[0].lower() not in named for part in field]
+
+
+def _lines(parts: list[bytes]) -> bytes:
+    """Of names and values in turn: one formatting for all of them, unless they are unusually many."""
+    count = len(parts) // 2
+    form = _FORMS[count] if count < len(_FORMS) else _LINE * count
+    return form % tuple(parts)
 
 
 def down_lines(fields: Fields) -> bytes:

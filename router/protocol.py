@@ -107,7 +107,7 @@ class RouterProtocol(HttpToolsProtocol):
         self._reading_since = self.plane.clock()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False

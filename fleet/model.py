@@ -9,33 +9,23 @@ Where the key in the file has no unit, the field's name carries it: `cold_start 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from fleet.policy import LogVolume, Policy
+from fleet.provider import Provider
+from fleet.serving import STRICT, Capability, Label, Price, Slo, Strategy
 from fleet.units import Seconds, SizeBytes
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
-_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _SHA256 = r"^[0-9a-f]{64}$"
-
-Label = Annotated[str, Field(pattern=_LABEL)]
-PROVIDERS: Final = "providers"
-"""In a chain: all providers that it does not name itself, by priority."""
-Capability = Literal[
-    "simple_qa", "complex_reasoning", "code_generation", "creative_writing", "summarization", "translation", "analysis", "general"
-]
-"""What a request may need and a model be good at."""
-Strategy = Literal["cost", "latency", "quality", "balanced", "round_robin", "least_loaded", "ensemble", "specialty"]
-"""A way to put the models of a chain in order for one request (router/choice)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """[fleet]: names and addresses."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: Annotated[Label, Field(description="prefix of every job and service; a DNS label")] = "warmfleet"
     region: Annotated[str, Field(description="Nomad region")] = "global"
@@ -56,7 +46,7 @@ class Fleet:
 class Check:
     """[check]: how Consul asks every service whether it is well."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     interval_s: Annotated[Seconds, Field(alias="interval", ge=1, description="time between two questions; warmth is seen this late")] = 2.0
     timeout_s: Annotated[Seconds, Field(alias="timeout", ge=1, description="longest wait for an answer")] = 5.0
@@ -67,7 +57,7 @@ class Check:
 class Datadog:
     """[datadog]: the agent on every node, what our tasks tell it, and what the autoscaler reads back."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     enabled: Annotated[bool, Field(description="run the agent on every node and send it metrics, logs and traces")] = True
     site: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$", description="Datadog site; DD_SITE overrides it for reading")] = "datadoghq.com"
@@ -91,7 +81,7 @@ class Datadog:
 class Runtime:
     """[runtime]: how Nomad starts our own programs (router, autoscaler)."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     driver: Annotated[Literal["docker", "raw_exec"], Field(description="Nomad task driver")] = "docker"
     image: Annotated[str, Field(description="container image with this distribution installed (docker)")] = ""
@@ -102,7 +92,7 @@ class Runtime:
 class Redis:
     """[redis]: the session store that we deploy."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     driver: Annotated[Literal["docker", "raw_exec"], Field(description="Nomad task driver")] = "docker"
     image: Annotated[str, Field(description="container image (docker)")] = "valkey/valkey:8.1.4"
@@ -116,7 +106,7 @@ class Redis:
 class Router:
     """[router]: the data plane."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     port: Annotated[int, Field(ge=0, le=65535, description="public port; 0: one that Nomad picks")] = 8000
     host: Annotated[str, Field(description="address to bind; empty: the one Nomad gives the allocation")] = ""
@@ -170,7 +160,7 @@ class Router:
 class Autoscaler:
     """[autoscaler]: the control plane."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     count: Annotated[int, Field(ge=1, description="allocations; one leads, the others stand by and take over when it is gone")] = 1
     port: Annotated[int, Field(ge=0, le=65535, description="status port; 0: one that Nomad picks")] = 0
@@ -196,7 +186,7 @@ class Autoscaler:
 class Gpu:
     """model.gpu"""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     device: Annotated[str, Field(description="Nomad device name")] = "nvidia/gpu"
     count: Annotated[int, Field(ge=1, description="devices per replica; also vLLM's tensor parallelism")] = 1
@@ -207,7 +197,7 @@ class Gpu:
 class Replicas:
     """model.replicas"""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     min: Annotated[int, Field(ge=0, description="never fewer")] = 1
     max: Annotated[int, Field(ge=1, description="never more")] = 1
@@ -221,41 +211,17 @@ class Replicas:
 class Capacity:
     """model.capacity: what one warm replica carries at its SLO (a prior)"""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     concurrency: Annotated[int, Field(ge=1, description="requests at the same time")]
     requests_per_min: Annotated[float, Field(gt=0, description="requests a minute")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slo:
-    """model.slo"""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
-
-    ttft_s: Annotated[Seconds, Field(alias="ttft", gt=0, description="time to first token that callers are promised")] = 2.0
-    first_token_s: Annotated[Seconds, Field(alias="first_token_timeout", gt=0, description="clock 2: no content by then, move on")] = 30.0
-    idle_s: Annotated[Seconds, Field(alias="idle_timeout", gt=0, description="clock 3: a stream silent this long is broken")] = 15.0
-    hedge_s: Annotated[
-        Seconds, Field(alias="hedge", description="a stream without content for this long is asked of a second replica too; 0: never")
-    ] = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """model.cost: dollars per 1,000 tokens"""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
-
-    input: Annotated[float, Field(ge=0, description="of a prompt")] = 0.0
-    output: Annotated[float, Field(ge=0, description="of an answer")] = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """[[model]]: one model that we serve"""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: Annotated[Label, Field(description="name that callers use; job, tag and label too")]
     engine: Annotated[Literal["vllm", "llamacpp"], Field(description="inference engine")]
@@ -301,53 +267,14 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
-    """[[provider]]: somebody else's endpoint with OpenAI's API, which may stand in a route's chain like a model"""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
-
-    name: Annotated[Label, Field(description="its name in chains, x-route and metrics")]
-    model: Annotated[str, Field(min_length=1, description="the name of the model there")]
-    preset: Annotated[
-        Literal["", "openai", "groq", "together", "google"], Field(description="fills in what is empty below, for a well-known endpoint")
-    ] = ""
-    base_url: Annotated[
-        str, Field(pattern=r"^(https?://[^\s?#@]+)?$", description="what stands before /chat/completions; https, unless it is on loopback")
-    ] = ""
-    key_env: Annotated[
-        str, Field(pattern=r"^([A-Z_][A-Z0-9_]*)?$", description="the router's environment variable that holds the key; empty: it asks for none")
-    ] = ""
-    ca_file: Annotated[str, Field(description="certificates (PEM) that are trusted in place of the system's")] = ""
-    priority: Annotated[int, Field(description='order among providers where a chain says "providers": the lowest number first')] = 100
-    cost: Annotated[Price, Field(description="dollars per 1,000 tokens")] = field(default_factory=Price)
-    quality: Annotated[float, Field(ge=0, le=1, description="of its answers, as you judge them")] = 0.5
-    capabilities: Annotated[tuple[Capability, ...], Field(description="what it is good at; empty: everything alike")] = ()
-    latency_ms: Annotated[float, Field(ge=0, description="of a whole answer; a prior until measured. 0: unknown, as slo.ttft says")] = 0.0
-    context: Annotated[int, Field(ge=128, description="context length in tokens, of one request")] = 131072
-    requests_per_min: Annotated[
-        int, Field(ge=0, description="in any 60 s, of the whole fleet: each router process keeps to its share. 0: no limit")
-    ] = 0
-    tokens_per_min: Annotated[int, Field(ge=0, description="the same, for tokens of prompts and answers")] = 0
-    drop: Annotated[tuple[str, ...], Field(description="fields of a request that it does not take: left out, as are the preset's")] = ()
-    max_tokens_as: Annotated[
-        Literal["", "max_tokens", "max_completion_tokens"], Field(description="the one name it takes for a chat's limit; empty: both")
-    ] = ""
-    continues: Annotated[
-        bool, Field(description="it goes on with a last message of the assistant, so that it can be asked for the rest of a broken stream")
-    ] = False
-    connect_s: Annotated[Seconds, Field(alias="connect_timeout", gt=0, description="clock 1: TCP connect and TLS handshake")] = 5.0
-    slo: Annotated[Slo, Field(description="the other clocks of a request")] = field(default_factory=Slo)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """[[route]]: one of the 16 rows that a session's 4-bit selector names"""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     selector: Annotated[int, Field(ge=0, le=15, description="4 bits: 0 to 15")]
     name: Annotated[Label, Field(description="shown in x-route and metrics")]
-    chain: Annotated[tuple[str, ...], Field(min_length=1, description='models and providers in order of preference; "providers": all of them')]
+    chain: Annotated[tuple[str, ...], Field(min_length=1, description='models and providers in order; "providers": all of those')]
     on_cold: Annotated[
         Literal["downgrade", "hold", "shed"],
         Field(
@@ -369,7 +296,7 @@ class Route:
 class Tenant:
     """[[tenant]]: who may ask, for what, and how much; without any, nobody is asked for a key"""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: Annotated[Label, Field(description="stands in logs, metrics and the usage log")]
     key_sha256: Annotated[
@@ -395,7 +322,7 @@ class Tenant:
 class Spec:
     """A whole fleet.toml, checked."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     fleet: Fleet = field(default_factory=Fleet)
     runtime: Runtime = field(default_factory=Runtime)

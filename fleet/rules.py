@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime, Tenant
 from fleet.policy_rules import log_volume_complaints, policy_complaints
+from fleet.provider import PROVIDERS, Provider
+from fleet.provider_rules import name_complaints, provider_complaints
 from fleet.toml_lines import Path
 from fleet.units import format_duration
 
@@ -29,8 +31,10 @@ class Draft:
     autoscaler: Autoscaler
     models: Mapping[int, Model]
     routes: Mapping[int, Route]
+    providers: Mapping[int, Provider]
     model_names: Mapping[int, str]
     route_names: Mapping[int, str]
+    provider_names: Mapping[int, str]
     selectors: Mapping[int, int]
     tenants: Mapping[int, Tenant]
     tenant_names: Mapping[int, str]
@@ -55,9 +59,20 @@ def complaints(draft: Draft) -> Iterator[Complaint]:
             yield Complaint(("model", index, *complaint.path), complaint.message)
     yield from _log_volume(draft)
     yield from _gpu_budget(draft)
+    yield from _providers(draft)
     for index, route in draft.routes.items():
         yield from _route(index, route, draft)
     yield from _tenants(draft)
+
+
+def _providers(draft: Draft) -> Iterator[Complaint]:
+    yield from _duplicates(("provider", "name"), draft.provider_names)
+    names = draft.provider_names, set(draft.model_names.values()), set(draft.route_names.values())
+    for index, message in name_complaints(*names):
+        yield Complaint(("provider", index, "name"), message)
+    for index, provider in draft.providers.items():
+        for key, message in provider_complaints(provider, draft.router):
+            yield Complaint(("provider", index, key), message)
 
 
 def _programs(draft: Draft) -> Iterator[Complaint]:
@@ -166,11 +181,13 @@ def _longer(path: Path, value_s: float, other: str, other_s: float) -> Complaint
 
 
 def _route(index: int, route: Route, draft: Draft) -> Iterator[Complaint]:
-    models = tuple(draft.model_names.values())
-    there = ", ".join(sorted(set(models))) or "none"
+    models, providers = tuple(draft.model_names.values()), tuple(draft.provider_names.values())
+    there = ", ".join(sorted({*models, *providers})) or "none"
     for at, link in enumerate(route.chain):
-        if link not in models:
-            yield Complaint(("route", index, "chain", at), f"no model {link!r}; there are: {there}")
+        if link == PROVIDERS and not providers:
+            yield Complaint(("route", index, "chain", at), "there is no [[provider]] row; add one, or leave the word out")
+        elif link not in (*models, *providers, PROVIDERS):
+            yield Complaint(("route", index, "chain", at), f"no model or provider {link!r}; there are: {there}")
         if link in route.chain[:at]:
             yield Complaint(("route", index, "chain", at), f"{link!r} stands in the chain twice")
     if route.name in models and route.chain[0] != route.name:

@@ -1,6 +1,7 @@
 """The text form of a fleet description: files, overlays and single values, merged into one tree that knows where each value came from.
 
-Later wins. Tables are merged key by key, `[[model]]` rows by name and `[[route]]` rows by selector; every other array is replaced.
+Later wins. Tables are merged key by key, `[[model]]` and `[[provider]]` rows by name and `[[route]]` rows by selector; every other
+array is replaced.
 What the keys mean, and whether the values are right, is not known here.
 """
 
@@ -18,7 +19,7 @@ from fleet.errors import Finding, SpecError
 from fleet.toml_lines import Path as KeyPath
 from fleet.toml_lines import lines_of
 
-_ROW_KEYS = {"model": ("name",), "route": ("selector", "name")}
+_ROW_KEYS = {"model": ("name",), "route": ("selector", "name"), "provider": ("name",)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from pydantic_core import ErrorDetails
 
 from fleet.errors import Finding, SpecError
 from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime, Spec, Tenant
+from fleet.presets import filled
+from fleet.provider import Provider
 from fleet.rules import Draft, complaints
 from fleet.settings import Setting, settings_of, table_at
 from fleet.source import Node, assign, dotted, locate, merge, plain, read, read_json
@@ -55,12 +57,15 @@ _STAND_INS: Mapping[type, dict[str, Any]] = {
         "capacity": {"concurrency": 1, "requests_per_min": 1},
     },
     Route: {"selector": 0, "name": "unnamed", "chain": ["none"]},
+    Provider: {"name": "unnamed", "model": "none", "base_url": "https://unnamed.invalid"},
     Tenant: {"name": "unnamed", "key_sha256": ["0" * 64]},
 }
 _PATTERNS = {
     "^[a-z0-9]": "must be lower-case letters, digits and inner hyphens, at most 63 of them, not {input}",
     "^https?": "must begin with http:// or https://, not {input}",
     "^[0-9a-f]{64}": "must be a SHA-256 hash in 64 lower-case hexadecimal digits, as `warmfleet key` prints it, not {input}",
+    "^(https?": "must be an http(s) address without a user, a password or a query",
+    "^([A-Z_]": "must be the name of an environment variable in capitals, such as GROQ_API_KEY; the key itself never stands here",
     "^(redis": "must begin with redis:// or rediss://, or be empty, not {input}",
 }
 
@@ -103,6 +108,7 @@ def _checked(root: Node) -> Loaded:
     findings += _cross_findings(raw, root, {detail["loc"] for detail in wrong})
     if spec is None or findings:
         raise SpecError(tuple(findings))
+    spec = replace(spec, providers=tuple(map(filled, spec.providers)))
     return Loaded(spec, raw, hashlib.sha256(_json(raw).encode()).hexdigest()[:12])
 
 
@@ -194,6 +200,7 @@ def _cross_findings(raw: Mapping[str, Any], root: Node, wrong: set[KeyPath]) -> 
 
 def _draft(raw: Mapping[str, Any]) -> Draft:
     models, routes, tenants = _rows(raw, "model"), _rows(raw, "route"), _rows(raw, "tenant")
+    providers = _rows(raw, "provider")
     return Draft(
         runtime=_lenient(Runtime, raw.get("runtime")) or Runtime(image="any"),
         datadog=_lenient(Datadog, raw.get("datadog")) or Datadog(),
@@ -202,8 +209,10 @@ def _draft(raw: Mapping[str, Any]) -> Draft:
         autoscaler=_lenient(Autoscaler, raw.get("autoscaler")) or Autoscaler(),
         models={i: model for i, row in models.items() if (model := _lenient(Model, row))},
         routes={i: route for i, row in routes.items() if (route := _lenient(Route, row))},
+        providers={i: provider for i, row in providers.items() if (provider := _lenient(Provider, row))},
         model_names={i: row["name"] for i, row in models.items() if isinstance(row.get("name"), str)},
         route_names={i: row["name"] for i, row in routes.items() if isinstance(row.get("name"), str)},
+        provider_names={i: row["name"] for i, row in providers.items() if isinstance(row.get("name"), str)},
         selectors={i: row["selector"] for i, row in routes.items() if type(row.get("selector")) is int},
         tenants={i: tenant for i, row in tenants.items() if (tenant := _lenient(Tenant, row))},
         tenant_names={i: row["name"] for i, row in tenants.items() if isinstance(row.get("name"), str)},

@@ -92,7 +92,7 @@ def test_a_description_is_read_with_units_and_defaults(tmp_path: Path) -> None:
         ('volume = "models"', "", 'fleet.toml:13: model.large.volume: is required with engine = "vllm"'),
         ('volume = "models"', 'volume = "m"\nload_delay = "1s"', "fleet.toml:19: model.large.load_delay: only engine"),
         ("selector = 0", "selector = 16", "fleet.toml:22: route.16.selector: must be at most 15, not 16"),
-        ('"small"]', '"tiny"]', "fleet.toml:24: route.0.chain.1: no model 'tiny'; there are: large, small"),
+        ('"small"]', '"tiny"]', "fleet.toml:24: route.0.chain.1: no model or provider 'tiny'; there are: large, small"),
         ('"small"]', '"small", "large"]', "fleet.toml:24: route.0.chain.2: 'large' stands in the chain twice"),
         ('name = "chat"', 'name = "small"', "fleet.toml:23: route.0.name: 'small' is a model too, so its chain must begin with it"),
         ("[[route]]", "[route]", "fleet.toml:21: route: must be written as [[route]] rows"),

@@ -1,0 +1,70 @@
+"""What must hold for [[provider]] rows, beyond the type and bounds of each key. Pure: rows in, (key, message) out.
+
+A key never stands in a description, so nothing here can repeat one: values that might be keys are not shown.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from fleet.model import Router
+from fleet.presets import filled
+from fleet.provider import PROVIDERS, Provider
+from fleet.units import format_duration
+
+_NOT_FOR_OTHERS = ("WARMFLEET_", "CONSUL_", "NOMAD_", "VAULT_", "DD_")
+_NEEDED = ("model", "messages", "prompt", "input", "stream")
+
+
+def provider_complaints(row: Provider, router: Router) -> Iterator[tuple[str, str]]:
+    """(key, message) for each thing wrong with a row by itself."""
+    provider = filled(row)
+    yield from _address(provider)
+    if provider.key_env.startswith(_NOT_FOR_OTHERS):
+        yield "key_env", f"{provider.key_env} is a secret of this fleet, which no provider may be sent; name a variable of its own"
+    for name in provider.drop:
+        if name in _NEEDED:
+            yield "drop", f"{name!r} cannot be left out: without it a request says nothing"
+    for key, value_s in (("first_token_timeout", provider.slo.first_token_s), ("idle_timeout", provider.slo.idle_s)):
+        if value_s > router.total_s:
+            limit = format_duration(router.total_s)
+            yield "slo", f"{key} is {format_duration(value_s)}, which must be shorter than router.total_timeout = {limit}"
+
+
+def _address(provider: Provider) -> Iterator[tuple[str, str]]:
+    if not provider.base_url:
+        yield "base_url", "is required where no preset says it: what stands before /chat/completions, such as https://api.example.com/v1"
+        return
+    url = urlsplit(provider.base_url)
+    if not url.hostname or not _has_port(provider.base_url):
+        yield "base_url", f"{provider.base_url!r} names no host, or a port that is none"
+    elif url.scheme == "http" and not _is_loopback(url.hostname):
+        yield "base_url", f"{provider.base_url!r} would send keys and prompts in clear text: use https, or a host on loopback"
+    elif url.scheme == "http" and provider.ca_file:
+        yield "ca_file", "is for https; remove it"
+
+
+def _has_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def name_complaints(providers: Mapping[int, str], models: set[str], routes: set[str]) -> Iterator[tuple[int, str]]:
+    """(row, message) for names that mean something else already: models, routes and providers share one namespace."""
+    for index, name in providers.items():
+        if name in (PROVIDERS, "auto"):
+            yield index, f"{name!r} has a meaning of its own; choose another name"
+        elif name in models or name in routes:
+            kind = "model" if name in models else "route"
+            yield index, f"{name!r} is a {kind} too; whoever asks for it could not say which one is meant"

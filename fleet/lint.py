@@ -126,12 +126,13 @@ def _weights(block: Block, facts: _Facts) -> Iterator[str]:
 
 
 def _resources(block: Block, facts: _Facts) -> Iterator[str]:
-    if facts.model and facts.model.engine == "vllm" and not block.inner("device"):
+    if facts.model and facts.model.gpus and not block.inner("device"):
         yield "asks for no device: the engine would be placed on a node without a GPU; add a device block (model.gpu)"
 
 
 def _device(block: Block, _facts: _Facts) -> Iterator[str]:
-    if not block.inner("constraint"):
+    """A label of three parts names the very model of the device."""
+    if not block.inner("constraint") and block.label.count("/") < 2:
         yield "has no constraint: any device of this name is taken, also one too small for the weights; set model.gpu.memory"
 
 

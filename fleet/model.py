@@ -188,8 +188,14 @@ class Gpu:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    device: Annotated[str, Field(description="Nomad device name")] = "nvidia/gpu"
-    count: Annotated[int, Field(ge=1, description="devices per replica; also vLLM's tensor parallelism")] = 1
+    device: Annotated[str, Field(description="Nomad device name: vendor/type, or vendor/type/model for that model only")] = "nvidia/gpu"
+    count: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="devices per replica; also vLLM's tensor parallelism. 0: as few as the engine can do with: 1 (vllm), 0 (llamacpp)",
+        ),
+    ] = 0
     memory: Annotated[str, Field(description='least memory of one device, such as "40 GiB"; empty: any')] = ""
 
 
@@ -233,7 +239,7 @@ class Model:
     args: Annotated[tuple[str, ...], Field(description="further arguments of the engine")] = ()
     image: Annotated[str, Field(description="engine's container image (vllm)")] = ""
     volume: Annotated[str, Field(description="Nomad host volume with the weights (vllm)")] = ""
-    gpu: Annotated[Gpu, Field(description="devices of one replica (vllm)")] = field(default_factory=Gpu)
+    gpu: Annotated[Gpu, Field(description="devices of one replica")] = field(default_factory=Gpu)
     cpu: Annotated[int, Field(ge=1, description="MHz of one replica")] = 1000
     memory: Annotated[SizeBytes, Field(description="memory of one replica")] = 1024**3
     node_pool: Annotated[str, Field(description="Nomad node pool")] = "default"
@@ -263,7 +269,7 @@ class Model:
     @property
     def gpus(self) -> int:
         """Of one replica."""
-        return self.gpu.count if self.engine == "vllm" else 0
+        return max(self.gpu.count, 1 if self.engine == "vllm" else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ Calls block; from an event loop they run in a thread. A job is Nomad's own JSON,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NewType
@@ -16,6 +16,7 @@ import nomad
 import requests
 from nomad.api import exceptions
 
+from fleet import placement
 from fleet.errors import Blocked, Conflict, Refused, Unreachable
 
 Job = NewType("Job", dict[str, Any])
@@ -155,8 +156,9 @@ class Nomad:
     def unplaced(self, job_id: str) -> tuple[Unplaced, ...]:
         """Groups with allocations that the newest evaluation could not place."""
         rows = self._call("job", job_id, "evaluations", method="get")
-        blocked = [row for row in rows if row["Status"] == "blocked" and row.get("FailedTGAllocs")]
-        return tuple(_unplaced(group, metric) for row in blocked for group, metric in row["FailedTGAllocs"].items())
+        blocked = [row["FailedTGAllocs"] for row in rows if row["Status"] == "blocked" and row.get("FailedTGAllocs")]
+        devices = self._devices(job_id, blocked)
+        return tuple(_unplaced(group, metric, devices) for failed in blocked for group, metric in failed.items())
 
     def deployment_active(self, job_id: str) -> bool:
         """A deployment is under way, so that scaling is refused."""
@@ -198,6 +200,12 @@ class Nomad:
         """The last bytes of a task's output."""
         params = {"task": task, "type": kind, "origin": "end", "offset": tail_bytes, "plain": "true"}
         return str(self._call("client", "fs", "logs", alloc_id, method="get", params=params, text=True))
+
+    def _devices(self, job_id: str, failed: Iterable[Mapping[str, Any]]) -> str:
+        """Which devices the job asks for, where they are why it has no place; empty otherwise."""
+        if not any(placement.is_about_devices(metric) for groups in failed for metric in groups.values()):
+            return ""
+        return placement.devices(self._call("job", job_id, method="get"))
 
     def _call(self, *path: str, method: str, params: dict[str, Any] | None = None, json: Any = None, text: bool = False) -> Any:
         params = {"namespace": self._namespace, **(params or {})}
@@ -276,8 +284,9 @@ def _task_failure(task: str, state: Mapping[str, Any]) -> str:
     return f"{task}: {said}" if said else ""
 
 
-def _unplaced(group: str, metric: Mapping[str, Any]) -> Unplaced:
-    exhausted = [f"{name} exhausted on {n} node(s)" for name, n in (metric.get("DimensionExhausted") or {}).items()]
-    filtered = [f"{rule} filtered {n} node(s)" for rule, n in (metric.get("ConstraintFiltered") or {}).items()]
+def _unplaced(group: str, metric: Mapping[str, Any], devices: str) -> Unplaced:
+    named = placement.named
+    exhausted = [f"{named(name, devices)} exhausted on {n} node(s)" for name, n in (metric.get("DimensionExhausted") or {}).items()]
+    filtered = [f"{named(rule, devices)} filtered {n} node(s)" for rule, n in (metric.get("ConstraintFiltered") or {}).items()]
     why = "; ".join(exhausted + filtered) or f"no node fits ({metric.get('NodesEvaluated', 0)} evaluated)"
     return Unplaced(group, int(metric.get("CoalescedFailures") or 0) + 1, why)

@@ -12,6 +12,7 @@ from typing import Any
 
 from nomad.api import exceptions
 
+from fleet import placement
 from fleet.errors import Refused, WarmfleetError
 from fleet.names import JOB_META_SOURCE
 from fleet.nomad import Job, Nomad, Unplaced
@@ -115,13 +116,14 @@ class Delivery(Nomad):
         return Plan(
             diff=answer["Diff"],
             updates=_updates(answer["Annotations"] or {}),
-            unplaced=unplaced(answer["FailedTGAllocs"] or {}),
+            unplaced=unplaced(answer["FailedTGAllocs"] or {}, placement.devices(job)),
             warnings=answer.get("Warnings") or "",
             check_index=answer["JobModifyIndex"],
         )
 
     def evaluation(self, eval_id: str, *, index: int = 0, wait_s: float = WAIT_S) -> Evaluation:
-        return _evaluation(self._call("evaluation", eval_id, method="get", params=_blocking(index, wait_s)))
+        row = self._call("evaluation", eval_id, method="get", params=_blocking(index, wait_s))
+        return _evaluation(row, self._devices(row["JobID"], [row.get("FailedTGAllocs") or {}]))
 
     def deployment(self, deployment_id: str, *, index: int = 0, wait_s: float = WAIT_S) -> Deployment:
         return _deployment(self._call("deployment", deployment_id, method="get", params=_blocking(index, wait_s)))
@@ -188,12 +190,12 @@ def is_denied(error: WarmfleetError) -> bool:
     return isinstance(error.__cause__, exceptions.URLNotAuthorizedNomadException)
 
 
-def unplaced(failed: Mapping[str, Mapping[str, Any]]) -> tuple[Unplaced, ...]:
-    """Placement failures of groups, each with its reason in words."""
-    return tuple(Unplaced(group, int(metric.get("CoalescedFailures") or 0) + 1, _why(metric)) for group, metric in failed.items())
+def unplaced(failed: Mapping[str, Mapping[str, Any]], devices: str = "") -> tuple[Unplaced, ...]:
+    """Placement failures of groups, each with its reason in words. `devices`: those that the job asks for."""
+    return tuple(Unplaced(group, int(metric.get("CoalescedFailures") or 0) + 1, _why(metric, devices)) for group, metric in failed.items())
 
 
-def _why(metric: Mapping[str, Any]) -> str:
+def _why(metric: Mapping[str, Any], devices: str) -> str:
     """In words that name the resource, class or constraint, as `nomad job plan` does."""
     if not metric.get("NodesInPool", 1):
         return f"there is no node in node pool {metric.get('NodePool')!r}"
@@ -205,7 +207,7 @@ def _why(metric: Mapping[str, Any]) -> str:
         ("ConstraintFiltered", "constraint {!r} leaves {} node(s) out"),
         ("ClassFiltered", "node class {!r} leaves {} node(s) out"),
     )
-    said = [words.format(name, count) for key, words in kinds for name, count in (metric.get(key) or {}).items()]
+    said = [words.format(placement.named(name, devices), count) for key, words in kinds for name, count in (metric.get(key) or {}).items()]
     said += [f"quota {name!r} is exhausted" for name in metric.get("QuotaExhausted") or ()]
     return f"{'; '.join(said) or 'no node fits'} (of {metric['NodesEvaluated']} evaluated)"
 
@@ -222,12 +224,12 @@ def _updates(annotations: Mapping[str, Any]) -> dict[str, int]:
     return {word: count for word, count in totals.items() if count}
 
 
-def _evaluation(row: Mapping[str, Any]) -> Evaluation:
+def _evaluation(row: Mapping[str, Any], devices: str) -> Evaluation:
     return Evaluation(
         status=row["Status"],
         why=row.get("StatusDescription") or "",
         deployment_id=row.get("DeploymentID") or "",
-        unplaced=unplaced(row.get("FailedTGAllocs") or {}),
+        unplaced=unplaced(row.get("FailedTGAllocs") or {}, devices),
         index=row["ModifyIndex"],
     )
 

@@ -1,4 +1,5 @@
-"""Nomad and Consul, built from their pinned Go modules where they are not installed. `python -m fleet.local.build` is `make tools`.
+"""Nomad and Consul, built from their pinned Go modules where they are not installed. `python -m fleet.local.build` is `make tools`,
+which builds what the tests need as well: a device plugin that makes GPUs of files.
 
 A build takes minutes and gigabytes, so: one at a time (a lock), with module and build caches of its own that are removed afterwards,
 never touching the user's, and moved into place in one step. A build that fails keeps its downloads for the next try.
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,27 +24,30 @@ import click
 from rich.console import Console
 
 from fleet.errors import MissingTool, WarmfleetError
-from fleet.local.tools import Pin, cache_folder, find, pin
+from fleet.local.tools import EXAMPLE_DEVICE, NEEDED, Pin, cache_folder, find, pin
 
 _TAGS = {"nomad": "hashicorpmetrics"}
+_MINUTES = {"nomad": 10, "consul": 5}
 _NEEDED_BYTES = 7 * 1000**3
 _LINE_EVERY_S = 15.0
 
 Tell = Callable[[str], None]
 
 
-def build_missing() -> None:
+def build_missing(names: Sequence[str] = NEEDED) -> None:
     """Builds what `tools.find` does not find; quick where nothing is missing.
 
     Raises:
         MissingTool: there is no Go, or it is too old, or there is no room, or the build failed; with what to do.
     """
-    if not _missing():
+    if not (missing := _missing(names)):
         return
-    click.echo("building what is not installed of Nomad and Consul, once, into the cache: about 15 minutes on two cores")
+    minutes = sum(_MINUTES.get(wanted.name, 1) for wanted in missing)
+    what = ", ".join(wanted.name for wanted in missing)
+    click.echo(f"building {what}, which is not installed, once, into the cache: about {minutes} minute(s) on two cores")
     cache_folder().mkdir(parents=True, exist_ok=True)
     with _locked(cache_folder() / "lock"), _ticker() as tell:
-        for wanted in _missing():  # again: another build may have just ended
+        for wanted in _missing(names):  # again: another build may have just ended
             build(wanted, tell)
         _forget_caches(cache_folder() / "build")
 
@@ -82,8 +86,8 @@ class _Counter:
         self._tell(f"{self._name}: {self._steps} {self._what}")
 
 
-def _missing() -> list[Pin]:
-    return [pin(name) for name in ("consul", "nomad") if find(name) is None]
+def _missing(names: Sequence[str]) -> list[Pin]:
+    return [pin(name) for name in names if find(name) is None]
 
 
 def _go(wanted: Pin) -> str:
@@ -163,13 +167,14 @@ def _forget_caches(scratch: Path) -> None:
 
 @click.command()
 def main() -> None:
-    """Build Nomad and Consul where they are neither installed nor built yet."""
+    """Build Nomad, Consul and what tests need, where they are neither installed nor built yet."""
+    wanted = (*NEEDED, EXAMPLE_DEVICE)
     try:
-        build_missing()
+        build_missing(wanted)
     except WarmfleetError as error:
         click.echo(f"warmfleet: {error}", err=True)
         sys.exit(1)
-    for name in ("consul", "nomad"):
+    for name in wanted:
         click.echo(f"{name}: {find(name)}")
 
 

@@ -16,6 +16,7 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Engine:
 def main(**options: Any) -> None:
     """Serve one model until told to stop."""
     engine = Engine(**options)
+    os.environ.update(own_gpus(os.environ))
     time.sleep(engine.load_delay)  # a signal until here, and while loading, ends the process at once: there is nothing to finish
     server = _serve(engine)  # serves while this reference lives
     told = threading.Event()
@@ -60,6 +62,12 @@ def main(**options: Any) -> None:
     told.wait()
     _await_idle(engine.host, engine.port)
     os._exit(0 if server else 1)  # without llama.cpp's shutdown, which would wait for callers that keep their connection
+
+
+def own_gpus(environment: Mapping[str, str]) -> dict[str, str]:
+    """What makes the engine use the GPUs that Nomad gave its task, and no others: Nomad names them as containers want it."""
+    given = environment.get("NVIDIA_VISIBLE_DEVICES", "")
+    return {"CUDA_VISIBLE_DEVICES": given} if given and "CUDA_VISIBLE_DEVICES" not in environment else {}
 
 
 def _serve(engine: Engine) -> Any:

@@ -18,6 +18,11 @@ from pathlib import Path
 from fleet.errors import MissingTool
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+NEEDED = ("consul", "nomad")
+EXAMPLE_DEVICE = "example-device"
+"""Nomad's own example of a device plugin, which makes a device of every file in a folder: GPU scheduling where there is no GPU."""
+
+_PACKAGES = {EXAMPLE_DEVICE: ("nomad", "/plugins/device/cmd/example/cmd")}
 _REDIS_NAMES = ("redis-server", "valkey-server")
 
 
@@ -32,7 +37,7 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A program pinned as a Go module. `module` is built; `folder` holds go.mod and go.sum."""
+    """A program pinned by a Go module. The package `module` is built; `folder` holds go.mod and go.sum."""
 
     name: str
     module: str
@@ -50,20 +55,21 @@ def cache_folder() -> Path:
 
 
 def pin(name: str, folder: Path = CHECKOUT / "tools") -> Pin:
-    """What tools/<name>/go.mod says.
+    """What tools/<name>/go.mod says, or that of the program whose module has it.
 
     Raises:
         MissingTool: the file is not there: this is not a checkout.
     """
+    home, package = _PACKAGES.get(name, (name, ""))
     try:
-        mod, checksums = ((folder / name / file).read_bytes() for file in ("go.mod", "go.sum"))
+        mod, checksums = ((folder / home / file).read_bytes() for file in ("go.mod", "go.sum"))
     except FileNotFoundError as error:
         raise MissingTool(f"{error.filename} is missing: the local chain runs from a checkout of warmfleet, see README.md") from error
-    module = f"github.com/hashicorp/{name}"
+    module = f"github.com/hashicorp/{home}"
     found = re.search(rf"^\s*(?:require\s+)?{module} v(\S+)", mod.decode(), re.MULTILINE)
     if found is None:
-        raise MissingTool(f"{folder / name / 'go.mod'} does not require {module}")
-    return Pin(name, module, found[1], hashlib.sha256(mod + checksums).hexdigest()[:12], folder / name)
+        raise MissingTool(f"{folder / home / 'go.mod'} does not require {module}")
+    return Pin(name, module + package, found[1], hashlib.sha256(mod + checksums).hexdigest()[:12], folder / home)
 
 
 def find(name: str) -> Path | None:

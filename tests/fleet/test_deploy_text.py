@@ -14,6 +14,7 @@ from fleet.deploy.nomad import Plan, Story, unplaced
 from fleet.deploy.proposal import Draft, Proposal, Way
 from fleet.deploy.text import described_plan, jobs_table, why_no_room
 from fleet.nomad import Job, JobInfo, Unplaced
+from fleet.placement import devices
 
 
 def field(name: str, old: str, new: str) -> dict[str, Any]:
@@ -71,6 +72,25 @@ def test_a_long_value_is_cut() -> None:
 def test_a_placement_failure_names_what_is_missing(metric: dict[str, Any], said: str) -> None:
     (found,) = unplaced({"main": {"NodesEvaluated": 3, "NodesInPool": 3, "CoalescedFailures": 1} | metric})
     assert (found.wanted, found.why) == (2, said)
+
+
+@pytest.mark.parametrize(
+    ("count", "metric", "said"),
+    [
+        (1, {"DimensionExhausted": {"devices: no devices match request": 2}}, "resource 'device nvidia/gpu' is exhausted on 2 node(s)"),
+        (4, {"ConstraintFiltered": {"missing devices": 3}}, "constraint 'need of device nvidia/gpu x 4' leaves 3 node(s) out"),
+        (4, {"DimensionExhausted": {"memory": 2}}, "resource 'memory' is exhausted on 2 node(s)"),
+    ],
+)
+def test_a_placement_failure_names_the_device(count: int, metric: dict[str, Any], said: str) -> None:
+    wanted = devices({"TaskGroups": [{"Tasks": [{"Resources": {"Devices": [{"Name": "nvidia/gpu", "Count": count}]}}]}]})
+    (found,) = unplaced({"main": {"NodesEvaluated": 3, "NodesInPool": 3} | metric}, wanted)
+    assert found.why == f"{said} (of 3 evaluated)"
+
+
+def test_a_job_without_tasks_or_devices_asks_for_none() -> None:
+    assert devices({"TaskGroups": None}) == ""
+    assert devices({"TaskGroups": [{"Tasks": [{"Resources": None}, {"Resources": {"Devices": None}}]}]}) == ""
 
 
 def proposal(way: Way, *, count: int = 2, missing: tuple[Unplaced, ...] = (), warnings: str = "") -> Proposal:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleet.local import ports
-from fleet.local.engine import is_busy
+from fleet.local.engine import is_busy, own_gpus
 from fleet.local.jobs import bundled_weights
 from fleet.local.processes import Process, is_alive, spawn, terminate, wait_until
 
@@ -102,6 +102,18 @@ def test_told_to_stop_it_finishes_what_runs_and_what_waits(engine: tuple[Process
         finished = [answer.result()["choices"] for answer in answers]
     assert all(finished)
     assert wait_until(lambda: not is_alive(process), DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    ("environment", "set_"),
+    [
+        ({}, {}),
+        ({"NVIDIA_VISIBLE_DEVICES": "GPU-1,GPU-2"}, {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2"}),
+        ({"NVIDIA_VISIBLE_DEVICES": "GPU-1", "CUDA_VISIBLE_DEVICES": "0"}, {}),
+    ],
+)
+def test_it_keeps_to_the_gpus_of_its_task(environment: dict[str, str], set_: dict[str, str]) -> None:
+    assert own_gpus(environment) == set_
 
 
 def test_told_to_stop_while_it_loads_it_ends_at_once(lease: ports.Lease, tmp_path: Path) -> None:

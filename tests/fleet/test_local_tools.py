@@ -126,6 +126,18 @@ def test_a_build_lands_in_the_cache_and_leaves_no_caches_behind(path: Path, cach
     assert not (cache / "build").exists()
 
 
+def test_the_example_device_is_a_package_of_nomads_module_and_built_only_when_asked_for(path: Path, cache: Path) -> None:
+    nomad, device = tools.pin("nomad"), tools.pin(tools.EXAMPLE_DEVICE)
+    assert device.module == f"{nomad.module}/plugins/device/cmd/example/cmd"
+    assert (device.version, device.key, device.folder) == (nomad.version, nomad.key, nomad.folder)
+    program(path / "nomad")
+    program(path / "consul")
+    program(path / "go", GO.format(version="1.99.0", fail=":"))
+    build.build_missing((*tools.NEEDED, tools.EXAMPLE_DEVICE))
+    assert tools.find(tools.EXAMPLE_DEVICE) == device.cached
+    assert not nomad.cached.exists()
+
+
 def test_nothing_is_built_where_everything_is_installed(path: Path, cache: Path) -> None:
     program(path / "nomad")
     program(path / "consul")

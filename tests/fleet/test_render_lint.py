@@ -57,6 +57,13 @@ def test_a_lost_safeguard_is_found_at_its_block(old: str, new: str, block: str, 
     assert expected in finding.message
 
 
+def test_a_device_that_is_named_with_its_model_needs_no_constraint() -> None:
+    text = (
+        JOBS[NAME].replace('device "nvidia/gpu"', 'device "nvidia/gpu/H100"').replace("          constraint {", "          restraint {", 1)
+    )
+    assert lint({NAME: text}, LOADED.spec) == ()
+
+
 def test_a_digest_pins_an_image() -> None:
     text = JOBS[NAME].replace("vllm-openai:v0.30.0", f"vllm-openai@sha256:{'0' * 64}")
     assert lint({NAME: text}, LOADED.spec) == ()

@@ -118,6 +118,15 @@ def test_a_vllm_replica_gets_its_gpus_its_weights_and_time_to_finish(nomad: Noma
     assert instance["openmetrics_endpoint"] == "http://${NOMAD_IP_http}:${NOMAD_PORT_http}/metrics"
 
 
+def test_a_local_replica_asks_for_a_gpu_only_where_it_is_given_one(nomad: Nomad) -> None:
+    without = task(parsed(nomad, local(), "small-model"))
+    assert not without["Resources"]["Devices"]
+    job = parsed(nomad, local("model.small-model.gpu.count=2", "model.small-model.gpu.memory=20 GiB"), "small-model")
+    (device,) = task(job)["Resources"]["Devices"]
+    assert (device["Name"], device["Count"], device["Constraints"][0]["RTarget"]) == ("nvidia/gpu", 2, "20 GiB")
+    assert group(job)["Disconnect"]["Replace"] is False
+
+
 def test_a_local_replica_is_the_engine_with_its_own_flags(nomad: Nomad) -> None:
     loaded = local("model.small-model.load_delay=1500ms", "model.small-model.weights=/w/a b.gguf", 'model.small-model.args=["--x"]')
     config = task(parsed(nomad, loaded, "small-model"))["Config"]

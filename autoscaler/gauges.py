@@ -1,12 +1,12 @@
 """What one pass leaves in the metrics: the numbers of a model's status, as dashboards and monitors read them.
 
-Law: a gauge has no age, so what is not known in this pass is taken back and not left standing. Counts are the leader's alone: every
-autoscaler of a fleet sees the same replica become warm, and it became warm once.
+Law: they are the leader's alone. Every autoscaler of a fleet sees the same replicas, and a sum over all who report must count them once.
+A gauge has no age, so what is not known in this pass, or is another's to tell now, is taken back and not left standing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from autoscaler.board import Status, counts
 from autoscaler.capacity import Capacity
@@ -14,27 +14,38 @@ from autoscaler.forecast.question import Forecast
 from autoscaler.signals import Unknown
 from fleet.metrics import BOUNDS, COLD_START, DECISIONS, FAILED_STARTS, FORECAST, GPUS, LEVEL, LOAD, REPLICAS, Metric
 from fleet.model import Model
+from fleet.policy import DEMANDS
 from fleet.recorder import Recorder
 from fleet.state import Level
+
+Row = Mapping[tuple[str, ...], float | None]
+"""Values by the tags after `model`; None: not known."""
 
 LEVELS: Mapping[Level, int] = {"low": 0, "medium": 1, "high": 2, "failure": 3}
 
 
 def tell(recorder: Recorder, status: Status, model: Model, *, leads: bool) -> None:
-    name = model.name
-    known = status.capacity
-    replicas = {} if isinstance(known, Unknown) else counts(known)
-    _row(recorder, REPLICAS, name, {state: replicas.get(state) for state in counts(Capacity(0))})
-    _row(recorder, FORECAST, name, _forecast(status))
-    _row(recorder, LOAD, name, status.load)
-    _row(recorder, BOUNDS, name, {"min": model.replicas.min, "max": model.replicas.max})
-    recorder.gauge(LEVEL, name, value=LEVELS[status.level])
-    if isinstance(known, Unknown):
-        recorder.gauges.pop((GPUS, (name,)), None)
-    else:
-        recorder.gauge(GPUS, name, value=known.placed * model.gpus)
+    for metric, values in _rows(status, model):
+        for tags, value in values.items():
+            key = (metric, (model.name, *tags))
+            if leads and value is not None:
+                recorder.gauges[key] = value
+            else:
+                recorder.gauges.pop(key, None)
     if leads:
         _count(recorder, status)
+
+
+def _rows(status: Status, model: Model) -> Iterator[tuple[Metric, Row]]:
+    known, made = status.capacity, status.forecast
+    replicas = None if isinstance(known, Unknown) else known
+    yield REPLICAS, {(state,): count if replicas else None for state, count in counts(replicas or Capacity(0)).items()}
+    yield GPUS, {(): replicas.placed * model.gpus if replicas else None}
+    yield BOUNDS, {("min",): model.replicas.min, ("max",): model.replicas.max}
+    yield LEVEL, {(): LEVELS[status.level]}
+    yield LOAD, {(demand,): status.load.get(demand) for demand in DEMANDS}
+    bounds = (made.low, made.desired, made.high) if isinstance(made, Forecast) else (None, None, None)
+    yield FORECAST, {("low",): bounds[0], ("wanted",): bounds[1], ("high",): bounds[2]}
 
 
 def _count(recorder: Recorder, status: Status) -> None:
@@ -44,19 +55,3 @@ def _count(recorder: Recorder, status: Status) -> None:
         recorder.observe(COLD_START, status.model, seconds=seconds)
     if status.failed:
         recorder.count(FAILED_STARTS, status.model, by=len(status.failed))
-
-
-def _forecast(status: Status) -> Mapping[str, float | None]:
-    made = status.forecast
-    if isinstance(made, Forecast):
-        return {"wanted": made.desired, "low": made.low, "high": made.high}
-    return {"wanted": None, "low": None, "high": None}
-
-
-def _row(recorder: Recorder, metric: Metric, model: str, values: Mapping[str, float | None]) -> None:
-    """One gauge per second tag; None takes it back."""
-    for tag, value in values.items():
-        if value is None:
-            recorder.gauges.pop((metric, (model, tag)), None)
-        else:
-            recorder.gauge(metric, model, tag, value=value)

@@ -1,4 +1,4 @@
-"""What a pass leaves in the metrics: only what is known now, and counts by the one that leads."""
+"""What a pass leaves in the metrics: only what is known now, and only by the one that leads."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_is_not_known_any_more_is_taken_back_and_not_left_standing() -> Non
         DECIDED,
         capacity=Unknown("Nomad does not answer"),
         forecast=Unknown("no minute has ended yet"),
-        load={"concurrency": None, "requests_per_min": None},
+        load={},
     )
     left = {metric for metric, _ in told(DECIDED, blind).gauges}
     assert left == {metrics.BOUNDS, metrics.LEVEL}
@@ -80,7 +80,12 @@ def test_the_leader_counts_and_the_others_do_not() -> None:
     assert leader.counts[metrics.FAILED_STARTS, ("small-model",)] == 1
     assert sum(leader.distributions[metrics.COLD_START, ("small-model",)].buckets.values()) == 2
     assert not other.counts and not other.distributions
-    assert other.gauges == leader.gauges
+
+
+def test_one_that_leads_no_more_leaves_no_level_standing() -> None:
+    recorder = told(DECIDED)
+    gauges.tell(recorder, DECIDED, GPU_MODEL, leads=False)
+    assert recorder.gauges == {}
 
 
 def test_a_pass_that_held_the_model_decided_nothing() -> None:

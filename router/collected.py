@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import httptools
 
+from router.dialects import dialect
 from router.errors import UpstreamFailed
 from router.headers import Fields, RequestHead
 from router.plane import DataPlane
@@ -39,7 +40,7 @@ async def ask(plane: DataPlane, path: bytes, body: bytes, session: str | None) -
     """
     head = RequestHead(b"content-type: application/json\r\n", len(body), session.encode() if session else None, None, False, False)
     sink = _Collected()
-    relay = Relay(plane, sink, path, head, body)
+    relay = Relay(plane, sink, path, dialect(path), head, body)
     relay.begin()
     try:
         await sink.done

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from router.dialects import Dialect
 from router.errors import RouterError
 from router.headers import RequestHead
 from router.relay import Relay
@@ -34,9 +35,12 @@ class Exchange:
     size = 0
     _relay: Relay | None = None
 
-    def __init__(self, line: RouterProtocol, path: bytes, head: RequestHead, *, keep_alive: bool, chunks: bool) -> None:
+    def __init__(  # noqa: PLR0917 - by place, because that costs least and one is made for every request
+        self, line: RouterProtocol, path: bytes, dialect: Dialect, head: RequestHead, keep_alive: bool, chunks: bool
+    ) -> None:
         self._line = line
         self._path = path
+        self._dialect = dialect
         self._parts: list[bytes] = []
         self.head = head
         self.keep_alive = keep_alive
@@ -61,9 +65,9 @@ class Exchange:
         self._parts = []
 
     def begin(self) -> None:
-        parts = self._parts
-        relay = self._relay = Relay(self._line.plane, self, self._path, self.head, parts[0] if len(parts) == 1 else b"".join(parts))
-        self._parts = []
+        parts, self._parts = self._parts, []
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        relay = self._relay = Relay(self._line.plane, self, self._path, self._dialect, self.head, body)
         if self._line.flow.write_paused:
             relay.pause()
         relay.begin()

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from router import answers, clocks, headers
-from router.dialects import RELAY_PATHS
+from router.dialects import RELAY_PATHS, Dialect
 from router.errors import BadRequest, BodyTooLarge, HeadTooLarge, RouterError, TooSlow, to_http
 from router.exchange import Exchange
 from router.plane import DataPlane
@@ -26,6 +26,7 @@ _MOST_QUEUED_BYTES: Final = 1024**2
 _LINGER_S: Final = 2.0
 _MOST_HEAD_BYTES: Final = 64 * 1024
 _LAST_CHANCE_S: Final = 5.0
+_FROM_THE_NEXT_SWEEP: Final = -1.0  # instead of a look at the clock after every answer
 
 
 class RouterProtocol(HttpToolsProtocol):
@@ -41,6 +42,7 @@ class RouterProtocol(HttpToolsProtocol):
         self._exchange: Exchange | None = None  # the one whose message is being read
         self._running: Exchange | None = None  # the one that is being answered
         self._idle_since: float | None = None
+        self._reading = False
         self._reading_since: float | None = None
         self._closing_at: float | None = None
         self._in_head = False
@@ -69,6 +71,8 @@ class RouterProtocol(HttpToolsProtocol):
             if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
                 raise error.__context__ from None  # a bug of ours: the loop reports it and closes the connection
             self._refuse(BadRequest("This is not a valid HTTP request; nothing of it was used."))
+        if self._reading and self._reading_since is None:
+            self._reading_since = self.plane.clock()  # only now: most messages come in one piece, and need no clock
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > 2 * _MOST_HEAD_BYTES:  # twice, because a body may have ended in the piece in which this head began
@@ -103,8 +107,7 @@ class RouterProtocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self._exchange = None
-        self._in_head = True
-        self._reading_since = self.plane.clock()
+        self._in_head = self._reading = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name, value))
@@ -112,9 +115,9 @@ class RouterProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
-        path = self.url.partition(b"?")[0]
-        if path in RELAY_PATHS and self.parser.get_method() == b"POST":
-            self._accept()
+        dialect = RELAY_PATHS.get(self.url) or RELAY_PATHS.get(self.url.partition(b"?")[0])
+        if dialect is not None and self.parser.get_method() == b"POST":
+            self._accept(dialect)
         else:
             self._replay()
 
@@ -130,6 +133,7 @@ class RouterProtocol(HttpToolsProtocol):
                 self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
+        self._reading = False
         self._reading_since = None
         exchange = self._exchange
         if exchange is None:
@@ -141,12 +145,12 @@ class RouterProtocol(HttpToolsProtocol):
 
     # a request for the relay
 
-    def _accept(self) -> None:
+    def _accept(self, dialect: Dialect) -> None:
         parser = self.parser
         head = headers.read_request(self.headers)
         keep_alive = parser.should_keep_alive() and self.leaving_at is None
         old = (not keep_alive or head.has_connection) and parser.get_http_version() == "1.0"
-        exchange = self._exchange = Exchange(self, self.url, head, keep_alive=keep_alive and not old, chunks=not old)
+        exchange = self._exchange = Exchange(self, self.url, dialect, head, keep_alive and not old, not old)
         if parser.should_upgrade():
             exchange.error = BadRequest("This path does not speak another protocol; leave out the Upgrade header.")
         elif head.length > self.plane.limits.max_body_bytes:
@@ -202,7 +206,7 @@ class RouterProtocol(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self.loop.call_soon(self._start_asgi_task, cycle, app)  # not a call: a long pipeline would be a deep recursion
         else:
-            self._idle_since = self.plane.clock()
+            self._idle_since = _FROM_THE_NEXT_SWEEP
 
     def _linger(self, exchange: Exchange) -> None:
         """Closes. With a body still coming it waits a little: closing then would reset the connection under the answer."""
@@ -266,6 +270,8 @@ class RouterProtocol(HttpToolsProtocol):
             limit_s = clocks.HEAD_S if self._exchange is None else clocks.BODY_S
             if now - self._reading_since > limit_s:
                 self._refuse(TooSlow(f"The request did not arrive within {limit_s:.0f} s; send it faster."))
+        elif self._idle_since == _FROM_THE_NEXT_SWEEP:
+            self._idle_since = now
         elif self._idle_since is not None and now > self._idle_until(self._idle_since) and not self._answering():
             self.transport.close()
 

@@ -21,7 +21,7 @@ from router import answers, events, headers, hedge, preamble, requests, resumpti
 from router.attempt import Attempt
 from router.breaker import Event
 from router.catalogue import NO_ROUTE, Plan
-from router.dialects import Dialect, dialect
+from router.dialects import Dialect
 from router.errors import CALLER_LEFT, RouterError, Stopping, UpstreamFailed, encode, to_http
 from router.headers import RequestHead
 from router.passage import Passage
@@ -72,21 +72,20 @@ class Relay:
     _seen_at = 0.0
     _seen_reads = 0
 
-    def __init__(self, plane: DataPlane, sink: Sink, path: bytes, head: RequestHead, body: bytes) -> None:
+    def __init__(  # noqa: PLR0917 - by place, because that costs least and one is made for every request
+        self, plane: DataPlane, sink: Sink, path: bytes, dialect: Dialect, head: RequestHead, body: bytes
+    ) -> None:
         self.plane = plane
         self.sink = sink
         self.body = body
         self.path = path
+        self.dialect = dialect
         self.head = head
         self.request_id = head.request_id or b"req-%032x" % plane.random_bits(128)
 
     @property
     def connection(self) -> Connection | None:
         return self.attempt.connection if self.attempt is not None else None
-
-    @property
-    def dialect(self) -> Dialect:
-        return dialect(self.path)
 
     # resolve
 

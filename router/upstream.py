@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
         "reads",
         "receiver",
         "reused",
+        "status",
         "transport",
     )
 
@@ -58,14 +59,10 @@ class Connection(asyncio.Protocol):
         self.fields: list[tuple[bytes, bytes]] = []
         self.head = self.complete = self.lost = self.reused = False
         self.keep = True
-        self.reads = 0
+        self.reads = self.status = 0
         self.idle_since = 0.0
         self._parser: Any = httptools.HttpResponseParser(self)
         self._feed: Callable[[bytes], None] = self._parser.feed_data
-
-    @property
-    def status(self) -> int:
-        return int(self._parser.get_status_code())
 
     @property
     def stale(self) -> bool:
@@ -157,7 +154,8 @@ class Connection(asyncio.Protocol):
         self.fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if self._parser.get_status_code() >= 200:
+        self.status = self._parser.get_status_code()
+        if self.status >= 200:
             self.head = True
         else:  # an interim answer, such as 100 Continue
             self.fields.clear()

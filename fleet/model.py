@@ -317,7 +317,7 @@ class Tenant:
     ] = 1.0
     budget_per: Annotated[
         Literal["life", "month", "day", "none"],
-        Field(description="what the budget is for: all time, a calendar month or day (UTC); none: spending is counted and not limited"),
+        Field(description="what the budget is for: all time, a calendar month or day (UTC); none: it is not limited"),
     ] = "life"
     max_tokens: Annotated[
         int, Field(ge=1, description="with a budget: the longest answer to a request that names no limit; that much is set aside for it")

@@ -203,11 +203,13 @@ def _tenants(draft: Draft) -> Iterator[Complaint]:
             if key in seen:
                 yield Complaint(("tenant", index, "key_sha256", at), f"is a key of [[tenant]] row {seen[key] + 1}; a key says who asks")
             seen.setdefault(key, index)
+        names = _askable(draft)
         for at, name in enumerate(tenant.allow):
-            if name not in (names := _askable(draft)):
-                yield Complaint(("tenant", index, "allow", at), f"no model or route {name!r}; there are: {', '.join(names) or 'none'}")
+            if name not in names:
+                message = f"no model, provider or route {name!r}; there are: {', '.join(names) or 'none'}"
+                yield Complaint(("tenant", index, "allow", at), message)
 
 
 def _askable(draft: Draft) -> tuple[str, ...]:
     """What callers may put in `model`."""
-    return tuple(sorted({*draft.model_names.values(), *draft.route_names.values()}))
+    return tuple(sorted({*draft.model_names.values(), *draft.provider_names.values(), *draft.route_names.values()}))

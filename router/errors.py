@@ -3,6 +3,10 @@
     RouterError
     ├── CallerError
     │   ├── BadRequest          the body is not what the API takes
+    │   ├── NoKey               401: no API key, or one that no tenant has
+    │   ├── NotAllowed          403: the tenant may not use this model or route
+    │   ├── RateLimited         429: TooManyRequests, TooManyTokens: the tenant's minute is full
+    │   ├── BudgetSpent         429: what the request may cost is more than the tenant has left
     │   ├── BadSession          the session id or selector is malformed
     │   ├── UnknownModel        not in the catalogue; a model that is only cold is never this
     │   ├── UnknownSession      the seed API wants a session that was started
@@ -16,7 +20,8 @@
     ├── CapacityError
     │   ├── NotWarm             known, but no replica is warm
     │   ├── TooManyHeld         so many requests wait for warmth that no more may
-    │   └── Busy                every replica that was tried is at its limit
+    │   ├── Busy                every replica that was tried is at its limit
+    │   └── LimitsAway          Redis does not answer, and the tenant's limits may not be passed by
     ├── Stopping                ours: this router is being stopped
     └── StoreAway               the session store's; no caller ever sees it
     NoSocket                    the machine's: another program has the public port; the router does not start
@@ -52,6 +57,38 @@ class CallerError(RouterError):
 
 
 class BadRequest(CallerError):
+    pass
+
+
+class NoKey(CallerError):
+    def __init__(self) -> None:
+        super().__init__("No valid API key: send one of yours as `Authorization: Bearer KEY`, or ask who runs this for one.")
+
+
+class NotAllowed(CallerError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Your API key may not use {name[:100]!r}; GET /v1/models lists what it may.", param="model")
+
+
+class RateLimited(CallerError):
+    """`wait_s`: until there is room again."""
+
+    def __init__(self, limit: int, wait_s: int) -> None:
+        self.wait_s = wait_s
+        super().__init__(f"Your limit of {limit} {self.of} a minute is reached; try again in {wait_s} s.")
+
+    of = ""
+
+
+class TooManyRequests(RateLimited):
+    of = "requests"
+
+
+class TooManyTokens(RateLimited):
+    of = "tokens"
+
+
+class BudgetSpent(CallerError):
     pass
 
 
@@ -120,6 +157,10 @@ class Busy(CapacityError):
     pass
 
 
+class LimitsAway(CapacityError):
+    pass
+
+
 class Stopping(RouterError):
     pass
 
@@ -146,6 +187,11 @@ class HttpError(NamedTuple):
 
 _HTTP: dict[type[RouterError], HttpError] = {
     BadRequest: HttpError(400, "invalid_request_error", "invalid_request"),
+    NoKey: HttpError(401, "invalid_request_error", "invalid_api_key"),
+    NotAllowed: HttpError(403, "invalid_request_error", "not_allowed"),
+    TooManyRequests: HttpError(429, "requests", "rate_limit_exceeded"),
+    TooManyTokens: HttpError(429, "tokens", "rate_limit_exceeded"),
+    BudgetSpent: HttpError(429, "insufficient_quota", "insufficient_quota"),
     BadSession: HttpError(400, "invalid_request_error", "invalid_session"),
     UnknownModel: HttpError(404, "invalid_request_error", "model_not_found"),
     UnknownSession: HttpError(404, "invalid_request_error", "session_not_found"),
@@ -158,8 +204,15 @@ _HTTP: dict[type[RouterError], HttpError] = {
     NotWarm: HttpError(503, "server_error", "model_not_warm"),
     TooManyHeld: HttpError(503, "server_error", "too_many_held"),
     Busy: HttpError(503, "server_error", "replicas_busy"),
+    LimitsAway: HttpError(503, "server_error", "limits_away"),
     Stopping: HttpError(503, "server_error", "router_stopping"),
     StoreAway: HttpError(503, "server_error", "session_store_away"),
+}
+
+
+_HINTS: dict[type[RouterError], tuple[tuple[bytes, bytes], ...]] = {
+    NoKey: ((b"www-authenticate", b"Bearer"),),
+    BudgetSpent: ((b"x-should-retry", b"false"),),
 }
 
 
@@ -182,8 +235,10 @@ def extra_headers(error: RouterError) -> tuple[tuple[bytes, bytes], ...]:
     """What an answer says beyond its body: when to come back, and that coming back is worth it."""
     if isinstance(error, Stopping):
         return ((b"retry-after", b"1"), (b"x-should-retry", b"true"))
+    if isinstance(error, RateLimited):
+        return ((b"retry-after", b"%d" % error.wait_s), (b"x-should-retry", b"true"))
     if not isinstance(error, CapacityError):
-        return ()
+        return _HINTS.get(type(error), ())
     hints = ((b"retry-after", b"%d" % error.retry_after_s), (b"x-should-retry", b"true"))
     if error.warm_in_s is None:
         return hints

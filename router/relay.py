@@ -164,7 +164,8 @@ class Relay:
         if self._moved is not None:
             self._count_move(replica, self._moved)
         self.attempts += 1
-        self.attempt = attempt = Attempt(self, replica, now)
+        remote = replica.remote
+        self.attempt = attempt = Attempt(self, replica, now) if remote is None else remote.attempt(self, replica, now)
         if probe:
             attempt.probe = True
             replica.report(Event.PROBE, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fleet.model import Slo
 from router import ramp
@@ -16,9 +17,15 @@ from router.snapshot import Endpoint
 from router.tally import ModelCounts
 from router.upstream import Pool
 
+if TYPE_CHECKING:
+    from router.providers.link import Link
+
 
 class Replica:
-    """`limit`: requests at once, while it starts slowly. `concurrency`: what it is described to carry. `seed`: for router.affinity."""
+    """`limit`: requests at once, while it starts slowly. `concurrency`: what it is described to carry. `seed`: for router.affinity.
+
+    `remote`: what is different where it is an external provider; None: it is ours.
+    """
 
     __slots__ = (
         "_limit_after",
@@ -32,6 +39,7 @@ class Replica:
         "model",
         "pool",
         "refused",
+        "remote",
         "rest_until",
         "seed",
         "slo",
@@ -39,7 +47,16 @@ class Replica:
     )
 
     def __init__(
-        self, endpoint: Endpoint, slo: Slo, counts: ModelCounts, clock: Callable[[], float], *, concurrency: int, fresh: bool
+        self,
+        endpoint: Endpoint,
+        slo: Slo,
+        counts: ModelCounts,
+        clock: Callable[[], float],
+        *,
+        concurrency: int,
+        fresh: bool,
+        remote: Link | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.model = endpoint.model
@@ -53,7 +70,8 @@ class Replica:
         self._limit_after = self.limit
         self.seed = zlib.crc32(endpoint.alloc_id.encode())
         self.breaker: Breaker = CLEAN
-        self.pool = Pool(endpoint.host, endpoint.port, clock)
+        self.remote = remote
+        self.pool = pool if pool is not None else Pool(endpoint.host, endpoint.port, clock)
         self.host_line = _host_line(endpoint)
         self.trace = f"model={endpoint.model}; replica={endpoint.alloc_id[:8]}".encode()
 

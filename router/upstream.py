@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import httptools
 
@@ -174,6 +174,8 @@ class Pool:
 
     __slots__ = ("_clock", "_closed", "_host", "_idle", "_port")
 
+    idle_s: ClassVar[float] = IDLE_S
+
     def __init__(self, host: str, port: int, clock: Callable[[], float]) -> None:
         self._host = host
         self._port = port
@@ -186,7 +188,7 @@ class Pool:
 
     def take(self) -> Connection | None:
         """An idle connection that should still be good, or None: dial one."""
-        oldest = self._clock() - IDLE_S
+        oldest = self._clock() - self.idle_s
         while self._idle:
             connection = self._idle.pop()
             if connection.idle_since >= oldest and not connection.transport.is_closing():
@@ -215,7 +217,7 @@ class Pool:
 
     def retire(self) -> None:
         """Closes what has been idle for too long."""
-        oldest = self._clock() - IDLE_S
+        oldest = self._clock() - self.idle_s
         while self._idle and self._idle[0].idle_since < oldest:
             self._idle.pop(0).drop()
 

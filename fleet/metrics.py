@@ -58,6 +58,26 @@ TRUNCATIONS = Metric(
     ("model",),
     "streams that broke after content and ended with an error event",
 )
+PROVIDER_REQUESTS = Metric(
+    "warmfleet.router.provider_requests",
+    "count",
+    "request",
+    ("provider", "outcome"),
+    "attempts at an external provider: ok, busy, refused (our key or row), failed, rejected (the caller's mistake), left",
+)
+PROVIDER_LATENCY = Metric(
+    "warmfleet.router.provider_latency", "distribution", "second", ("provider",), "attempt begun to last byte, of successes only"
+)
+PROVIDER_COST = Metric(
+    "warmfleet.router.provider_cost", "count", "dollar", ("provider",), "what the answers cost; estimated where no usage is said"
+)
+PROVIDER_STATES = Metric(
+    "warmfleet.router.provider_states",
+    "gauge",
+    "process",
+    ("provider", "state"),
+    "router processes by how they stand to a provider: closed, open, half-open (breaker), resting (at a limit), missing (no key), simulated",
+)
 SESSION_LOOKUPS = Metric(
     "warmfleet.router.session_lookups", "count", "lookup", ("result",), "session lookups: local, redis, miss, or unavailable"
 )

@@ -1,0 +1,99 @@
+"""The providers of a description as replicas of the data plane, with the keys that this process has for them.
+
+Law: a row that did not change keeps its replica, and with it breaker, connections and windows, when a description is taken over. One
+whose key is missing, or whose certificates or proxy cannot be used, is left out and says so; the others serve. It reads no environment
+itself, and a key is in nothing that it says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from fleet.errors import SpecError
+from fleet.model import Spec
+from fleet.presets import filled
+from fleet.provider import Provider
+from router.providers.limits import Limits
+from router.providers.link import Link
+from router.providers.pool import RemotePool, tls_context
+from router.providers.proxies import proxy_for
+from router.providers.remote import is_sendable, remote
+from router.replica import Replica
+from router.snapshot import Endpoint
+from router.tally import Tally
+
+log = logging.getLogger(__name__)
+
+ALLOC_ID: Final = "external"
+_AT_ONCE: Final = 1_000_000  # requests: a provider has no capacity of ours; its limits say what it takes
+
+
+@dataclass(slots=True)
+class Abroad:
+    """`replicas` by provider, in the order of their rows; `missing`: why the others are not among them.
+
+    `environment`: keys and proxies. `clock`: monotonic seconds.
+    """
+
+    environment: Mapping[str, str]
+    tally: Tally
+    clock: Callable[[], float]
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    _rows: dict[str, tuple[Provider, int]] = field(default_factory=dict)
+
+    def take(self, spec: Spec) -> None:
+        """Takes over the rows of a description."""
+        processes = spec.router.count * spec.router.workers
+        rows = {row.name: (filled(row), processes) for row in spec.providers}
+        before, self.replicas, self.missing = self.replicas, {}, {}
+        for name, (row, _) in rows.items():
+            if self._rows.get(name) == rows[name] and name in before:
+                self.replicas[name] = before.pop(name)
+            else:
+                self._make(row, processes)
+        for replica in before.values():
+            replica.pool.close()
+        self._rows = rows
+
+    def close(self) -> None:
+        for replica in self.replicas.values():
+            replica.pool.close()
+
+    def _make(self, row: Provider, processes: int) -> None:
+        try:
+            self.replicas[row.name] = self._replica(row, processes)
+        except (SpecError, OSError) as error:
+            self.missing[row.name] = str(error)
+        except _NoKey as error:
+            self.missing[row.name] = str(error)
+        if row.name in self.missing:
+            extra = {"event": "provider_missing", "model": row.name}
+            log.error("provider %s is left out: %s", row.name, self.missing[row.name], extra=extra)
+
+    def _replica(self, row: Provider, processes: int) -> Replica:
+        far = remote(row, self._key(row))
+        context = tls_context(row.ca_file) if far.address.tls else None
+        proxy = proxy_for(far.address.host, self.environment) if far.address.tls else None
+        endpoint = Endpoint(f"provider/{row.name}", ALLOC_ID, row.name, far.address.host, far.address.port)
+        link = Link(far, Limits(row.requests_per_min, row.tokens_per_min, processes))
+        pool = RemotePool(far.address, context, proxy, self.clock)
+        counts = self.tally.of(row.name)
+        return Replica(endpoint, row.slo, counts, self.clock, concurrency=_AT_ONCE, fresh=False, remote=link, pool=pool)
+
+    def _key(self, row: Provider) -> str:
+        if not row.key_env:
+            return ""
+        key = self.environment.get(row.key_env, "").strip()
+        if not key:
+            raise _NoKey(f"{row.key_env} is not set; it must hold the key")
+        if not is_sendable(key):
+            raise _NoKey(f"{row.key_env} holds characters that no key has")
+        return key
+
+
+class _NoKey(Exception):
+    pass

@@ -1,0 +1,198 @@
+"""One try of a request at a provider: as at a replica of ours, with what is different on the far side.
+
+    what                    how
+    the request             written anew for the provider (remote)
+    its HTTP status         read by a table of its own (verdict); its no to our key is never the caller's
+    Retry-After             obeyed however long it is, and a 429 without one rests it for 5 s
+    its own rate limits     counted when a try begins and when it ends; a full window rests it like a Retry-After
+    what it says            requests, outcomes, latency of successes and costs are counted
+
+Only requests that go to a provider come here.
+"""
+
+from __future__ import annotations
+
+import logging
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+from fleet import metrics
+from router import headers
+from router.attempt import Attempt
+from router.breaker import Event
+from router.errors import Busy, RouterError, UpstreamFailed
+from router.providers import said
+from router.providers.limits import Charge
+from router.providers.remote import estimated_tokens
+from router.providers.verdict import Verdict, is_strike, refuses_key, verdict
+from router.stream import EventStream
+from router.upstream import Connection
+
+if TYPE_CHECKING:
+    from router.providers.link import Link
+    from router.relay import Relay
+    from router.replica import Replica
+
+log = logging.getLogger(__name__)
+
+_USUAL_REST_S: Final = 5.0
+_LONGEST_REST_S: Final = 24 * 3600.0
+_OUTCOMES: Final = {"busy": "busy", "refused": "refused"}
+
+
+class RemoteAttempt(Attempt):
+    """`outcome`: ok, rejected (the caller's mistake), busy, refused (our row's), failed, or left."""
+
+    outcome = "left"
+    _charge: Charge | None = None
+
+    def __init__(self, relay: Relay, replica: Replica, now: float, link: Link) -> None:
+        super().__init__(relay, replica, now)
+        self._link = link
+
+    def begin(self) -> None:
+        if self._charge is None:  # it begins again where a kept connection had died
+            self._charge = self._link.limits.begin(self.at, estimated_tokens(len(self._relay.body)))
+            self._rest_while_full(self.at)
+        super().begin()
+
+    async def _dial(self) -> None:
+        pool = self.replica.pool
+        try:
+            connection = await pool.dial(self._link.remote.provider.connect_s)
+        except OSError as error:
+            self.replica.refused = True
+            if not self.over:
+                self._failed(UpstreamFailed(f"The provider {self.replica.model!r} cannot be reached: {_cause(error)}."), "connect")
+            return
+        self.replica.refused = False
+        if self.over:  # the caller has left meanwhile
+            pool.give_back(connection)
+        else:
+            self._send(connection)
+
+    def _send(self, connection: Connection) -> None:
+        self.connection = connection
+        relay = self._relay
+        body = relay.body if relay.resumption is None else relay.resumption.body
+        try:
+            head, told = self._link.remote.message(relay.path, relay.request_id, body)
+        except RouterError as error:
+            relay.fail(error)
+            return
+        connection.send(self, head, told)
+
+    # what it answers
+
+    def _accepts(self, connection: Connection) -> bool:
+        status, name = connection.status, self.replica.model
+        match verdict(status):
+            case Verdict.PASS:
+                return self._passes(connection, status)
+            case Verdict.BUSY:
+                self._busy(connection, status)
+            case Verdict.REFUSED:
+                self._refused(status, Event.FAILURE if is_strike(status) else Event.SUCCESS)
+            case Verdict.LATER:
+                self._failed(UpstreamFailed(f"The provider {name!r} did not take the request (HTTP {status})."), "status", Event.SUCCESS)
+            case Verdict.BROKEN:
+                self._failed(UpstreamFailed(f"The provider {name!r} failed with HTTP {status}."), "status")
+        return False
+
+    def _passes(self, connection: Connection, status: int) -> bool:
+        kind = headers.value_of(connection.fields, b"content-type")
+        if status == 200 and not kind.startswith((b"text/event-stream", b"application/json")):
+            self._failed(UpstreamFailed(f"The provider {self.replica.model!r} answered with something else than JSON."), "malformed")
+            return False
+        self.status = status
+        self.streams = status == 200 and kind.startswith(b"text/event-stream")
+        return True
+
+    def _busy(self, connection: Connection, status: int) -> None:
+        name, plane = self.replica.model, self._relay.plane
+        wait_s = retry_after_s(connection.fields, plane.wall())
+        if status == 429 or wait_s:
+            self.replica.rest(plane.clock() + min(wait_s or _USUAL_REST_S, _LONGEST_REST_S))
+        error = Busy(f"The provider {name!r} is at its limit (HTTP {status}); try again shortly.", retry_after_s=int(wait_s) or None)
+        self._failed(error, "busy", Event.SUCCESS)
+
+    def _refused(self, status: int, event: Event) -> None:
+        provider = self._link.remote.provider
+        what = f"the key in {provider.key_env or 'key_env'}" if status in (400, 401, 402, 403) else "its base_url and model"
+        log.error(
+            "provider %s refuses us with HTTP %d: look at %s of its [[provider]] row", provider.name, status, what,
+            extra={"event": "provider_refused", "model": provider.name},
+        )  # fmt: skip
+        self._failed(
+            UpstreamFailed(f"The provider {provider.name!r} refuses this router (HTTP {status}); its operator knows."), "refused", event
+        )
+
+    def _whole(self, connection: Connection) -> None:
+        if self.status >= 400:
+            body = b"".join(connection.parts)
+            if refuses_key(self.status, body):
+                self._refused(self.status, Event.FAILURE)
+                return
+            connection.parts[:] = [said.refusal(self.replica.model, self.status, body, self._link.remote.key)]
+            connection.fields[:] = [(b"content-type", b"application/json")]
+        super()._whole(connection)
+
+    def _failed(self, error: RouterError, why: str, event: Event = Event.FAILURE) -> None:
+        self.outcome = _OUTCOMES.get(why, "failed")
+        super()._failed(error, why, event)
+
+    # ends
+
+    def leave(self, event: Event | None) -> None:
+        if not self.over:
+            self._settle(event)
+        super().leave(event)
+
+    def _settle(self, event: Event | None) -> None:
+        """Counts how it went. Once."""
+        relay, recorder, name = self._relay, self._relay.plane.recorder, self.replica.model
+        now = relay.plane.clock()
+        if event is Event.FAILURE:
+            self.outcome = "refused" if self.outcome == "refused" else "failed"
+        elif relay.done and event is Event.SUCCESS and self.status:
+            self.outcome = "ok" if self.status < 400 else "rejected"
+        recorder.count(metrics.PROVIDER_REQUESTS, name, self.outcome)
+        if self.outcome == "ok":
+            recorder.observe(metrics.PROVIDER_LATENCY, name, seconds=now - self.at)
+        tokens_in, tokens_out = self._tokens()
+        price = self._link.remote.provider.cost
+        recorder.count(metrics.PROVIDER_COST, name, by=(tokens_in * price.input + tokens_out * price.output) / 1000)
+        if self._charge is not None:
+            self._link.limits.settle(self._charge, tokens_in + tokens_out)
+            self._rest_while_full(now)
+
+    def _tokens(self) -> tuple[int, int]:
+        """Of prompt and answer, as far as it did anything for us: as it says, else estimated."""
+        relay = self._relay
+        if self.outcome not in ("ok", "failed", "left") or not self.status:
+            return 0, 0
+        if relay.usage is not None and relay.done:
+            return relay.usage.prompt_tokens, relay.usage.completion_tokens
+        stream = relay.begun
+        answered = stream.said().tokens if isinstance(stream, EventStream) else 0
+        return estimated_tokens(len(relay.body)), answered
+
+    def _rest_while_full(self, now: float) -> None:
+        until = self._link.limits.free_at(now)
+        if until > now:
+            self.replica.rest(until)
+
+
+def retry_after_s(fields: headers.Fields, wall: float) -> float:
+    """Seconds, from `retry-after-ms`, or from a Retry-After in seconds or as a date; 0: it says nothing that can be read."""
+    milliseconds, value = headers.value_of(fields, b"retry-after-ms"), headers.value_of(fields, b"retry-after")
+    try:
+        if milliseconds:
+            return max(0.0, float(milliseconds) / 1000)
+        return max(0.0, float(value)) if value[:1].isdigit() else max(0.0, parsedate_to_datetime(value.decode()).timestamp() - wall)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _cause(error: OSError) -> str:
+    return str(error) or "no answer in time"

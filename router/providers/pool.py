@@ -1,0 +1,136 @@
+"""Connections to a provider: TLS with verification, through an HTTP proxy where the environment names one, kept for reuse.
+
+Law: as for a replica's connections, but a handshake is dear, so that they may be idle for longer, and what the far side says of itself
+(cookies, its account, its limits) is dropped with the head: only what describes the answer is left for the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import httptools
+
+from router.providers.proxies import Proxy
+from router.providers.remote import Address
+from router.upstream import Connection, Pool
+
+IDLE_S: Final = 30.0
+_MOST_IDLE: Final = 64
+_MOST_HEAD_BYTES: Final = 16 * 1024
+_KEPT: Final = frozenset(
+    (b"content-type", b"content-length", b"content-encoding", b"transfer-encoding", b"retry-after", b"retry-after-ms", b"x-should-retry")
+)
+
+
+class RemoteConnection(Connection):
+    __slots__ = ()
+
+    def on_headers_complete(self) -> None:
+        self.fields[:] = [field for field in self.fields if field[0] in _KEPT]
+        super().on_headers_complete()
+
+
+class RemotePool(Pool):
+    """Idle connections to one provider. `context`: None: no TLS. `proxy`: None: none on the way."""
+
+    __slots__ = ("_address", "_context", "_proxy")
+
+    idle_s = IDLE_S
+
+    def __init__(self, address: Address, context: ssl.SSLContext | None, proxy: Proxy | None, clock: Callable[[], float]) -> None:
+        super().__init__(address.host, address.port, clock)
+        self._address = address
+        self._context = context
+        self._proxy = proxy
+
+    async def dial(self, timeout_s: float) -> Connection:
+        """Raises: OSError, of which TimeoutError and ssl.SSLError are some."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await (self._through(self._proxy) if self._proxy is not None else self._directly())
+        except UnicodeError as error:  # a host name that is none
+            raise OSError(f"{self._address.host!r} is no host name") from error
+
+    def give_back(self, connection: Connection) -> None:
+        if len(self) >= _MOST_IDLE:
+            connection.drop()
+        else:
+            super().give_back(connection)
+
+    async def _directly(self) -> Connection:
+        loop, to = asyncio.get_running_loop(), self._address
+        server_name = to.host if self._context is not None else None
+        _, connection = await loop.create_connection(
+            lambda: RemoteConnection(self), to.host, to.port, ssl=self._context, server_hostname=server_name
+        )
+        return connection
+
+    async def _through(self, proxy: Proxy) -> Connection:
+        loop, to = asyncio.get_running_loop(), self._address
+        tunnel = Tunnel(proxy.connect(to.host, to.port))
+        transport, _ = await loop.create_connection(lambda: tunnel, proxy.host, proxy.port)
+        try:
+            await tunnel.ready
+            connection = RemoteConnection(self)
+            if self._context is not None:
+                upgraded = await loop.start_tls(transport, connection, self._context, server_hostname=to.host)
+                if upgraded is None:
+                    raise ConnectionResetError("the connection ended in the handshake")
+                transport = upgraded
+            else:
+                transport.set_protocol(connection)
+            connection.connection_made(transport)
+        except BaseException:
+            transport.abort()
+            raise
+        return connection
+
+
+class Tunnel(asyncio.Protocol):
+    """Asks a proxy to CONNECT. `ready` ends with its yes. Raises: ConnectionError: it says no, or nonsense."""
+
+    def __init__(self, request: bytes) -> None:
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._request = request
+        self._size = 0
+        self._parser = httptools.HttpResponseParser(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.write(self._request)  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        self._size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            if not self.ready.done():
+                self._fail("the proxy's answer is no HTTP")
+        if not self.ready.done() and self._size > _MOST_HEAD_BYTES:
+            self._fail("the proxy's answer has no end")
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._fail("the proxy closed the connection")
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self.ready.done():
+            return
+        if 200 <= status < 300:
+            self.ready.set_result(None)
+        else:
+            self._fail(f"the proxy refuses the tunnel with HTTP {status}")
+
+    def _fail(self, why: str) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionRefusedError(why))
+
+
+def tls_context(ca_file: str) -> ssl.SSLContext:
+    """Verifies certificates and names, by the system's authorities or by a file's. Raises: OSError: the file is not there, or none."""
+    context = ssl.create_default_context(cafile=ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context

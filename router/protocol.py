@@ -148,6 +148,7 @@ class RouterProtocol(HttpToolsProtocol):
     def _accept(self, dialect: Dialect) -> None:
         parser = self.parser
         head = headers.read_request(self.headers)
+        self.headers = []  # they have been read; a stream may be long
         keep_alive = parser.should_keep_alive() and self.leaving_at is None
         old = (not keep_alive or head.has_connection) and parser.get_http_version() == "1.0"
         exchange = self._exchange = Exchange(self, self.url, dialect, head, keep_alive and not old, not old)

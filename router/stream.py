@@ -13,7 +13,7 @@ from router import answers, events, headers, resume
 from router.breaker import Event
 from router.errors import StreamTruncated, encode
 from router.tally import UNKNOWN
-from router.transcript import CHUNKS_BYTES, Transcript
+from router.transcript import Transcript
 from router.upstream import Connection
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ class EventStream:
         elif len(self._rest) > events.MAX_EVENT_BYTES:
             self.broken("one event was larger than the router holds.", "oversized")
 
-    def compact(self) -> None:
+    def compact(self, most_bytes: int) -> None:
         """Reads what was sent, if it is much, but for the last events, in which the end is looked for. For the sweep."""
-        if sum(map(len, self._parts)) <= CHUNKS_BYTES:
+        if sum(map(len, self._parts)) <= most_bytes:
             return
         if self._said is None:
             self._said = resume.transcript(self._relay.path, self._relay.body)

@@ -12,6 +12,7 @@ from router.breaker import Event
 from router.clocks import Clock, overdue
 from router.errors import UpstreamSilent
 from router.stream import EventStream
+from router.transcript import chunks_bytes
 
 if TYPE_CHECKING:
     from router.relay import Relay
@@ -27,7 +28,7 @@ def sweep(relay: Relay, now: float) -> None:
         if relay.attempt is None:
             relay.resumption.sweep(now)
     elif isinstance(relay.begun, EventStream):
-        relay.begun.compact()
+        relay.begun.compact(chunks_bytes(len(relay.plane.active)))
     else:
         hedge.start_if_due(relay, now)
 

@@ -1,9 +1,9 @@
 """What a caller has been sent of a stream, so that another replica can go on where one broke off.
 
 Law: chunks are kept as they went out, by reference, and read only when a sweep finds many of them or the stream breaks: nothing is
-parsed per chunk. What has been read is kept as text. Memory is bounded: 32 kB of chunks and what comes between two sweeps, 1 MB of
-text; beyond that the text is forgotten and the stream cannot go on. Anything but plain text of one choice (tool calls, reasoning,
-logprobs) cannot go on either. Pure.
+parsed per chunk. What has been read is kept as text. Memory is bounded: up to 32 kB of chunks (fewer where many streams are open, see
+`chunks_bytes`) and what comes between two sweeps, 1 MB of text; beyond that the text is forgotten and the stream cannot go on.
+Anything but plain text of one choice (tool calls, reasoning, logprobs) cannot go on either. Pure.
 """
 
 from __future__ import annotations
@@ -14,8 +14,15 @@ import msgspec
 
 from router.events import Usage
 
-CHUNKS_BYTES: Final = 32 * 1024
+_MOST_CHUNKS_BYTES: Final = 32 * 1024
+_FEWEST_CHUNKS_BYTES: Final = 2 * 1024
+_ALL_CHUNKS_BYTES: Final = 4 * 1024**2
 _TEXT_BYTES: Final = 1024**2
+
+
+def chunks_bytes(streams: int) -> int:
+    """How much of one stream is kept unread while so many are open: reading costs time, keeping costs memory."""
+    return max(_FEWEST_CHUNKS_BYTES, min(_MOST_CHUNKS_BYTES, _ALL_CHUNKS_BYTES // max(1, streams)))
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -83,6 +90,7 @@ class Transcript:
         for line in events.splitlines():
             if line.startswith(b"data:") and self.plain:
                 self._line(line[5:].strip())
+        self._pieces = [self.text]
 
     def _line(self, data: bytes) -> None:
         if data == b"[DONE]":

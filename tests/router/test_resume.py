@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from router import transcript
 from router.breaker import State
 from tests.router.client import Reply, chat, post
 from tests.router.conftest import Running, Start, until, with_slo
@@ -358,3 +359,8 @@ async def test_a_stream_that_cannot_move_stays(start: Start, more: dict[str, Any
         asked.append(relay.move_away("drain"))  # type: ignore[attr-defined]
         assert text(await caller.reply()) == "One, two, three"
     assert asked == [False]
+
+
+@pytest.mark.parametrize(("streams", "kept_bytes"), [(0, 32768), (128, 32768), (1000, 4194), (100_000, 2048)])
+def test_the_more_streams_are_open_the_less_of_each_is_kept_unread(streams: int, kept_bytes: int) -> None:
+    assert transcript.chunks_bytes(streams) == kept_bytes

@@ -76,7 +76,7 @@ PROVIDER_STATES = Metric(
     "gauge",
     "process",
     ("provider", "state"),
-    "router processes by how they stand to a provider: closed, open, half-open (breaker), resting (at a limit), missing (no key), simulated",
+    "router processes by how they stand to it: closed, open, half-open (breaker), resting (at a limit), missing (no key), simulated",
 )
 SESSION_LOOKUPS = Metric(
     "warmfleet.router.session_lookups", "count", "lookup", ("result",), "session lookups: local, redis, miss, or unavailable"

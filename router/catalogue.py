@@ -7,9 +7,10 @@ swapped keeps its model at the head of the chain. Pure; the few plans that exist
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from fleet.model import Model, Route, Slo, Spec
+from fleet.model import Model, Price, Route, Slo, Spec
+from fleet.provider import PROVIDERS, Provider
 from router.errors import BadSession, UnknownModel
 from router.hold import DEFAULT, Cold
 from router.requests import AUTO
@@ -49,9 +50,26 @@ class Catalogue:
 
     def __init__(self, spec: Spec) -> None:
         self.models: dict[str, Model] = {model.name: model for model in spec.models}
-        self.routes: dict[int, Route] = {route.selector: route for route in sorted(spec.routes, key=lambda r: r.selector)}
+        self.providers: dict[str, Provider] = {row.name: row for row in sorted(spec.providers, key=lambda row: row.priority)}
+        self.routes: dict[int, Route] = {r.selector: self._expanded(r) for r in sorted(spec.routes, key=lambda r: r.selector)}
         self._by_name: dict[str, Route] = {route.name: route for route in self.routes.values()}
         self._plans: dict[tuple[str, int | None, str], Plan] = {}
+
+    def _expanded(self, route: Route) -> Route:
+        """The word "providers" in a chain stands for those that it does not name itself, by priority."""
+        if PROVIDERS not in route.chain:
+            return route
+        at, others = route.chain.index(PROVIDERS), [name for name in self.providers if name not in route.chain]
+        return replace(route, chain=(*route.chain[:at], *others, *route.chain[at + 1 :]))
+
+    def own(self, chain: tuple[str, ...]) -> tuple[str, ...]:
+        """The models of a chain that are ours; all of it where none is."""
+        return tuple(name for name in chain if name in self.models) or chain
+
+    def price(self, name: str) -> Price:
+        """Of a model or provider; nothing where it is neither."""
+        known = self.models.get(name) or self.providers.get(name)
+        return known.cost if known else Price()
 
     def names(self) -> tuple[str, ...]:
         """What a caller may put in `model`, without "auto": models, then routes."""
@@ -78,7 +96,8 @@ class Catalogue:
         if plan is None:
             self.check(name)
             plan = self._in_session(name, session) if session else self._alone(name)
-            if not session or session.model in self.models or not session.model:  # what Redis says must not fill this table
+            known = not session or not session.model or session.model in self.models or session.model in self.providers
+            if known:  # what Redis says must not fill this table
                 self._plans[key] = plan
         return plan
 
@@ -113,7 +132,7 @@ class Catalogue:
             chain = chain or self._alone(name).chain
         preferred = chain[0] if chain else name
         override = name if name in self.models and name != preferred else ""
-        swapped = session.model if session.model in self.models else ""
+        swapped = session.model if session.model in self.models or session.model in chain else ""
         whole = tuple(dict.fromkeys(model for model in (override, swapped, *chain, preferred) if model))
         name, cold = (route.name, _cold(route)) if route else (NO_ROUTE, DEFAULT)
         return Plan(whole, override or preferred, name, session.selector, swaps=not override, cold=cold)

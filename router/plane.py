@@ -76,9 +76,11 @@ class DataPlane:
     feed: Feed = field(default_factory=Feed)
     snapshot: Snapshot = field(default_factory=Snapshot)
     published: Published = field(default_factory=Published)
-    warm: Mapping[str, tuple[Replica, ...]] = field(default_factory=dict)
+    warm: dict[str, tuple[Replica, ...]] = field(default_factory=dict)
     homes: Mapping[str, Replica] = field(default_factory=dict)
     """Warm replicas by allocation id."""
+    providers: Mapping[str, Replica] = field(default_factory=dict)
+    """External ones that can be used, by name; see router.providers. Whoever changes them calls `configure`."""
     warm_since: Mapping[str, float] = field(default_factory=dict)
     """Since when a model has had warm replicas without a gap, as far as this router has seen; monotonic seconds."""
     cold_since: Mapping[str, float] = field(default_factory=dict)
@@ -145,6 +147,7 @@ class DataPlane:
         warm = [self._replicas[e] for e in self.snapshot.endpoints if e.alloc_id not in draining]
         self.homes = {replica.endpoint.alloc_id: replica for replica in warm}
         before, self.warm = self.warm, {model: tuple(r for r in warm if r.model == model) for model in {r.model for r in warm}}
+        self.warm |= {name: (replica,) for name, replica in self.providers.items()}
         now = self.clock()
         self.warm_since = {model: self.warm_since.get(model, now) for model in self.warm}
         cold = [model.name for model in self.catalogue.models.values() if model.replicas.min and model.name not in self.warm]
@@ -217,7 +220,7 @@ class DataPlane:
     def new_session(self, number: int, model: str = "") -> Session:
         """A session as it begins: with the model that the caller asked for (not empty), or as load levels say."""
         route = self.catalogue.routes.get(number)
-        first = model or (levels.start_on(route.chain, self.published.states) if route else "")
+        first = model or (levels.start_on(self.catalogue.own(route.chain), self.published.states) if route else "")
         if first:
             self.tally.of(first).session_starts += 1
         if model or (route and first != route.chain[0]):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from fleet import metrics
-from router import answers, events, headers, hedge, preamble, requests, resumption, selector
+from router import answers, events, headers, hedge, preamble, requests, resumption, selector, trail
 from router.attempt import Attempt
 from router.breaker import Event
 from router.catalogue import NO_ROUTE, Plan
@@ -149,7 +149,7 @@ class Relay:
         if isinstance(choice, Choice):
             self.try_at(choice, self.plane.clock())
         elif self.tried:
-            self.fail(self._error or self.plane.refusal(plan, choice))
+            self.fail(trail.told(self._error or self.plane.refusal(plan, choice), self.tried, self._moves))
         else:
             no_room(self, plan, choice)
 
@@ -248,7 +248,7 @@ class Relay:
         if self.plane.tally.of(plan.wanted).retry():
             self._attempt(plan)
         else:
-            self.fail(error)
+            self.fail(trail.told(error, self.tried, self._moves))
 
     def _answered(self, attempt: Attempt) -> None:
         """Content is here: the replica works, the session remembers it."""

@@ -40,7 +40,7 @@ check: setup ## linters, types, layers, the fleet description, generated documen
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/warmfleet check
-	$(BIN)/warmfleet docs --check
+	$(BIN)/warmfleet docs --check && $(BIN)/warmfleet boards --check
 
 format: setup ## let ruff format everything
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -29,6 +29,7 @@ _COMMANDS = {
     "scale": "fleet.deploy.commands:scale",
     "jobs": "fleet.deploy.commands:jobs",
     "docs": "fleet.commands:docs",
+    "boards": "fleet.boards.commands:boards",
     "reload": "fleet.reload:reload",
     "key": "fleet.key:key",
     "explain": "fleet.live:explain",

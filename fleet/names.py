@@ -37,6 +37,7 @@ ENV_SPEC = "WARMFLEET_SPEC"  # path of the resolved fleet description (JSON)
 ENV_HOST = "WARMFLEET_HOST"
 ENV_PORT = "WARMFLEET_PORT"
 ENV_PUBLIC_PORT = "WARMFLEET_PUBLIC"  # of a router: shared with its predecessor and successor on the same node
+ENV_ADMIN_KEY = "WARMFLEET_ADMIN_KEY"  # of a router: who has it may order failures
 ENV_DATADOG_URL = "WARMFLEET_DATADOG_URL"  # for tests: a stand-in for https://api.<site> on loopback
 
 REDIS_SESSION_PREFIX = "wf:session:"

@@ -12,14 +12,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
 
-from fleet import metrics, statsd
+from fleet import metrics, names, statsd
 from fleet.consul import Consul
 from fleet.model import Spec
 from fleet.names import Names
@@ -35,6 +35,10 @@ from router.ledger import Report, numbers
 from router.limit import BodyLimit
 from router.plane import DataPlane
 from router.protocol import RouterProtocol, bound
+from router.providers import api as providers
+from router.providers import status
+from router.providers.abroad import Abroad
+from router.providers.simulate import Simulations
 from router.redis import RedisSessions
 from router.reload import Descriptions, live_limits
 from router.snapshot import Snapshot
@@ -58,14 +62,28 @@ class Wired:
     app: FastAPI
 
 
-def wire(spec: Spec, *, description: str = "", consul_token: str | None = None, parent: socket.socket | None = None) -> Wired:
-    """`description`: the digest of the spec. `parent`: the line to the process that adds up several workers; None: there is one."""
+def wire(
+    spec: Spec,
+    *,
+    description: str = "",
+    consul_token: str | None = None,
+    parent: socket.socket | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Wired:
+    """`description`: the digest of the spec. `parent`: the line to the process that adds up several workers; None: there is one.
+
+    `environment`: keys of providers, proxies, the admin key.
+    """
     plane, store = _plane(spec)
     protocol = bound(plane)
-    reports = Reports(plane, store)
+    abroad, simulations = Abroad(environment, plane.tally, plane.clock), Simulations(plane)
+    plane.recorder.collectors.append(status.collector(plane, lambda: abroad.missing))
+    reports = Reports(plane, store, simulations)
     access = AccessLog(plane.recorder, plane.wall, plane.random)
 
     def apply(now: Spec, digest: str) -> None:
+        abroad.take(now)
+        plane.providers = abroad.replicas
         plane.configure(Catalogue(now), live_limits(spec.router, now.router), digest)
         for model in plane.catalogue.models:
             plane.recorder.count(metrics.LOG_BYTES, model, by=0)
@@ -78,14 +96,15 @@ def wire(spec: Spec, *, description: str = "", consul_token: str | None = None, 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         consul = Consul(spec.fleet.consul, consul_token)
-        end = reports.end = WorkersEnd(await Line.over(parent), reports.own) if parent is not None else None
+        end = reports.end = WorkersEnd(await Line.over(parent), reports.own, simulations.start) if parent is not None else None
         parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.write_forever()]
-        parts.append(reload.follow(consul, Names(spec.fleet.name), descriptions))
+        parts += [reload.follow(consul, Names(spec.fleet.name), descriptions), simulations.sweep_forever()]
         tasks = [_start(part) for part in parts]
         try:
             yield
         finally:
             await _stop(plane, protocol)
+            abroad.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -98,6 +117,8 @@ def wire(spec: Spec, *, description: str = "", consul_token: str | None = None, 
     app = FastAPI(title="Warmfleet router", lifespan=lifespan)
     app.add_middleware(BodyLimit, limit_bytes=lambda: plane.limits.max_body_bytes)
     api.install(app, plane, spec.fleet.name, reports.everyone)
+    app.include_router(providers.routes(plane, abroad, reports.everyone))
+    app.include_router(providers.admin_routes(simulations, reports.order, environment.get(names.ENV_ADMIN_KEY, "")))
     return Wired(spec, plane, store, protocol, app)
 
 
@@ -107,6 +128,7 @@ class Reports:
 
     plane: DataPlane
     store: RedisSessions
+    simulations: Simulations
     end: WorkersEnd | None = None
 
     def own(self) -> Report:
@@ -115,6 +137,10 @@ class Reports:
     async def everyone(self) -> Report:
         """Raises: NoAnswer"""
         return self.own() if self.end is None else await self.end.all()
+
+    def order(self, name: str, for_s: float) -> None:
+        """Lets a model or provider fail in every worker. Raises: NoAnswer"""
+        (self.simulations.start if self.end is None else self.end.order)(name, for_s)
 
 
 def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
@@ -175,7 +201,7 @@ async def sweep_forever(plane: DataPlane, protocol: type[RouterProtocol]) -> Non
         if rounds % _SLOW_SWEEP == 0:
             for line in tuple(protocol.lines_open):
                 line.sweep(now)
-            for replica in plane.replicas():
+            for replica in (*plane.replicas(), *plane.providers.values()):
                 replica.pool.retire()
                 replica.wake(now)
             knocks.sweep(plane.replicas(), now)

@@ -17,7 +17,7 @@ import msgspec
 
 from router import events, headers
 from router.breaker import Event
-from router.errors import Busy, RouterError, UpstreamFailed
+from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed
 from router.replica import Replica
 from router.upstream import Connection
 from router.verdict import Verdict, verdict
@@ -66,7 +66,8 @@ class Attempt:
         except OSError as error:
             self.replica.refused = True
             if not self.over:
-                self._failed(UpstreamFailed(f"No replica of {self.replica.model!r} takes connections: {error or 'timeout'}."), "connect")
+                why = "simulated" if isinstance(error, SimulatedFailure) else "connect"
+                self._failed(UpstreamFailed(f"No replica of {self.replica.model!r} takes connections: {error or 'timeout'}."), why)
             return
         self.replica.refused = False
         if self.over:  # the caller has left meanwhile

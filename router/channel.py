@@ -4,6 +4,8 @@
     parent ◄─ Given(n, ...) ─ worker
     parent ◄─ Want(n) ─────── worker        somebody asked me for the numbers of all
     parent ── Sum(n, ...) ──► worker
+    parent ◄─ Failing ─────── worker        an operator orders a failure (router.providers.simulate) ...
+    parent ── Failing ──────► each worker   ... from all of them
 
 Frames of MessagePack behind their length, over a socket pair that the worker inherits. A line that ends means that the other one has.
 """
@@ -45,7 +47,14 @@ class Sum(msgspec.Struct, frozen=True, tag=True, array_like=True):
     report: Report
 
 
-Message = Give | Given | Want | Sum
+class Failing(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """`name`: of a model or provider."""
+
+    name: str
+    for_s: float
+
+
+Message = Give | Given | Want | Sum | Failing
 T = TypeVar("T")
 
 
@@ -116,11 +125,12 @@ class Awaited:
 
 
 class WorkersEnd:
-    """A worker's end: it answers for itself, and asks for all."""
+    """A worker's end: it answers for itself, and asks for all. `fail(name, for_s)` is what an ordered failure does here."""
 
-    def __init__(self, line: Line, report: Callable[[], Report]) -> None:
+    def __init__(self, line: Line, report: Callable[[], Report], fail: Callable[[str, float], None]) -> None:
         self._line = line
         self._report = report
+        self._fail = fail
         self._sums = Awaited()
 
     async def answer_forever(self) -> None:
@@ -132,6 +142,15 @@ class WorkersEnd:
                 self._line.send(Given(message.number, self._report()))
             elif isinstance(message, Sum):
                 self._sums.answered(message.number, message.report)
+            elif isinstance(message, Failing):
+                self._fail(message.name, message.for_s)
+
+    def order(self, name: str, for_s: float) -> None:
+        """Lets a model or provider fail in all workers. Raises: NoAnswer: the parent is gone."""
+        try:
+            self._line.send(Failing(name, for_s))
+        except OSError as error:
+            raise NoAnswer("the other process is gone") from error
 
     async def leave(self) -> None:
         """Last words, so that nothing that was counted is lost."""

@@ -4,6 +4,7 @@
     ├── CallerError
     │   ├── BadRequest          the body is not what the API takes
     │   ├── NoKey               401: no API key, or one that no tenant has
+    │   ├── NotAdmin            403: the router's admin key is wanted
     │   ├── NotAllowed          403: the tenant may not use this model or route
     │   ├── RateLimited         429: TooManyRequests, TooManyTokens: the tenant's minute is full
     │   ├── BudgetSpent         429: what the request may cost is more than the tenant has left
@@ -24,6 +25,7 @@
     │   └── LimitsAway          Redis does not answer, and the tenant's limits may not be passed by
     ├── Stopping                ours: this router is being stopped
     └── StoreAway               the session store's; no caller ever sees it
+    SimulatedFailure            an operator's: a connection is refused because that was ordered
     NoSocket                    the machine's: another program has the public port; the router does not start
     NoAnswer                    ours: the process beside this one does not answer
 
@@ -63,6 +65,10 @@ class BadRequest(CallerError):
 class NoKey(CallerError):
     def __init__(self) -> None:
         super().__init__("No valid API key: send one of yours as `Authorization: Bearer KEY`, or ask who runs this for one.")
+
+
+class NotAdmin(CallerError):
+    pass
 
 
 class NotAllowed(CallerError):
@@ -165,6 +171,10 @@ class Stopping(RouterError):
     pass
 
 
+class SimulatedFailure(ConnectionRefusedError):
+    """The only one that is also an OSError: a pool raises it where a real connection would be refused."""
+
+
 class NoSocket(WarmfleetError):
     pass
 
@@ -188,6 +198,7 @@ class HttpError(NamedTuple):
 _HTTP: dict[type[RouterError], HttpError] = {
     BadRequest: HttpError(400, "invalid_request_error", "invalid_request"),
     NoKey: HttpError(401, "invalid_request_error", "invalid_api_key"),
+    NotAdmin: HttpError(403, "permission_error", "not_admin"),
     NotAllowed: HttpError(403, "invalid_request_error", "not_allowed"),
     TooManyRequests: HttpError(429, "requests", "rate_limit_exceeded"),
     TooManyTokens: HttpError(429, "tokens", "rate_limit_exceeded"),

@@ -2,7 +2,8 @@
 
 starting    never seen Consul: not ready
 ok          everything is as it should be
-degraded    it serves, and says what is missing: consul, redis, kept_endpoints (Consul came back empty), no_replicas of a model
+degraded    it serves, and says what is missing: consul, redis, kept_endpoints (Consul came back empty), no_replicas of a model,
+            provider_missing (no key for it), simulated_failure (of a model or provider: an operator ordered it)
 stopping    it was asked to stop: not ready for anything new, finishing what it has
 """
 
@@ -20,9 +21,9 @@ _WORST_FIRST: tuple[Status, ...] = ("stopping", "starting", "degraded", "ok")
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """`since`: seconds since the epoch. `model`: for no_replicas."""
+    """`since`: seconds since the epoch. `model`: or provider, for the last three."""
 
-    what: Literal["consul", "redis", "kept_endpoints", "no_replicas"]
+    what: Literal["consul", "redis", "kept_endpoints", "no_replicas", "provider_missing", "simulated_failure"]
     since: float
     age_s: float
     model: str | None = None
@@ -74,6 +75,10 @@ def _degraded(plane: DataPlane, now: float, redis_away_since: float | None) -> I
         yield Degraded("kept_endpoints", *since(plane.feed.kept_since))
     for model, moment in plane.cold_since.items():
         yield Degraded("no_replicas", *since(moment), model)
+    for name in plane.catalogue.providers.keys() - plane.providers.keys():
+        yield Degraded("provider_missing", *since(plane.began), name)
+    for name, moment in plane.simulated.items():
+        yield Degraded("simulated_failure", *since(moment), name)
 
 
 def together(workers: tuple[Health, ...], wanted: int) -> Health:

@@ -85,18 +85,22 @@ class DataPlane:
     """Since when a model has had warm replicas without a gap, as far as this router has seen; monotonic seconds."""
     cold_since: Mapping[str, float] = field(default_factory=dict)
     """Since when a model that should always have replicas has had no warm one; monotonic seconds."""
+    simulated: dict[str, float] = field(default_factory=dict)
+    """Models and providers that fail because an operator ordered it, and since when; monotonic seconds."""
     is_leaving: bool = False
     description: str = ""
     """Digest of the fleet's description that is in force."""
     access: AccessLog | None = None
     """None: no request is written down."""
     active: set[Ends] = field(default_factory=set)
+    began: float = field(init=False)
     room: Room = field(init=False)
     sessions: SessionTable = field(init=False)
     _shares: dict[str, Shares[Replica]] = field(default_factory=dict)
     _replicas: dict[Endpoint, Replica] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.began = self.clock()
         self.sessions = SessionTable(self.limits.max_sessions, self.limits.session_ttl_s)
         self.room = Room(self.limits.max_held, self.limits.max_held_bytes)
         self.recorder.collectors.append(self._collect)

@@ -44,7 +44,8 @@ def resume_elsewhere(relay: Relay, stream: EventStream, why: str, reason: str, e
         relay.leave(event)
         stream.close(events.DONE if said.finished else resume.ending_at_limit(said.identity))
         return True
-    body = resume.continuation(relay.body, said)
+    remote = attempt.replica.remote
+    body = resume.continuation(relay.body, said) if remote is None or remote.continues else None
     if body is None or not relay.plane.tally.of(attempt.replica.model).retry():
         return False
     _start(relay, Resumption(relay, stream, said, attempt.replica.model, body, why, reason), attempt.replica, event)

@@ -13,11 +13,12 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from fleet import statsd
-from router.channel import Awaited, Give, Given, Line, Sum, Want
+from router.channel import Awaited, Failing, Give, Given, Line, Sum, Want
 from router.errors import NoAnswer
 from router.ledger import Ledger, Report, recorder
 from router.server import Giving
@@ -139,6 +140,8 @@ class Supervisor:
                     worker.is_up = True
                     self._ledger.heard(worker.slot, message.report)
                     worker.asked.answered(message.number, message.report)
+                elif isinstance(message, Failing):
+                    self._pass_on(message)
                 elif isinstance(message, Want):
                     task = asyncio.create_task(self._tell(worker, message.number))
                     answering.add(task)
@@ -147,6 +150,11 @@ class Supervisor:
             worker.asked.give_up()
             for task in tuple(answering):
                 task.cancel()
+
+    def _pass_on(self, order: Failing) -> None:
+        for worker in self._workers.values():
+            with suppress(OSError):  # it has just ended; the next one in its place knows nothing of simulations
+                worker.line.send(order)
 
     def _signal(self, number: signal.Signals) -> None:
         for worker in self._workers.values():

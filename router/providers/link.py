@@ -21,5 +21,10 @@ class Link:
     remote: Remote
     limits: Limits
 
+    @property
+    def continues(self) -> bool:
+        """It can be asked for the rest of a broken stream."""
+        return self.remote.provider.continues
+
     def attempt(self, relay: Relay, replica: Replica, now: float) -> RemoteAttempt:
         return RemoteAttempt(relay, replica, now, self)

@@ -1,0 +1,65 @@
+"""Endpoints about providers: how they stand, and failures on order, for whoever has the admin key.
+
+Without WARMFLEET_ADMIN_KEY in the router's environment the second one is not there at all.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from router.errors import NotAdmin
+from router.ledger import Report, recorder
+from router.plane import DataPlane
+from router.providers.abroad import Abroad
+from router.providers.simulate import LONGEST_S, Simulations
+from router.providers.status import standings
+
+_JSON: Final = "application/json"
+
+
+class Failure(BaseModel):
+    """What is to fail, and for how long; 0: no longer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    seconds: Annotated[float, Field(ge=0, le=LONGEST_S)] = 60.0
+
+
+def routes(plane: DataPlane, abroad: Abroad, everyone: Callable[[], Awaitable[Report]]) -> APIRouter:
+    """`everyone`: the report of all workers of this router. Raises: NoAnswer"""
+    api = APIRouter(tags=["providers"])
+
+    @api.get("/providers")
+    async def providers() -> Response:
+        """Status, breaker, latency over successes, requests, failures and costs of every provider."""
+        rows = standings(plane, recorder(((await everyone()).numbers,)), abroad.missing)
+        return Response(msgspec.json.encode({"providers": rows}), media_type=_JSON)
+
+    return api
+
+
+def admin_routes(simulations: Simulations, order: Callable[[str, float], None], admin_key: str) -> APIRouter:
+    """`order`: lets something fail in all workers of this router. `admin_key`: empty: nobody has it, and nothing is here."""
+
+    def only_admin(request: Request) -> None:
+        sent = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(sent.encode(), admin_key.encode()):
+            raise NotAdmin("This needs the router's admin key as `Authorization: Bearer KEY`.")
+
+    async def fail(failure: Failure) -> Response:
+        """Lets a model or provider fail for this router, for at most ten minutes; 0 seconds: no longer."""
+        simulations.check(failure.name)
+        order(failure.name, failure.seconds)
+        return Response(msgspec.json.encode({"name": failure.name, "seconds": failure.seconds}), media_type=_JSON)
+
+    api = APIRouter(tags=["providers"])
+    if admin_key:
+        api.add_api_route("/simulate/failure", fail, methods=["POST"], dependencies=[Depends(only_admin)])
+    return api

@@ -26,6 +26,7 @@ class ContinuedStream(EventStream):
         self._partial = b"" if connection.complete else rest
         super().__init__(relay, connection, self._voice.retold(held), rest if connection.complete else b"")
         self._said = said
+        self._gone = said.tokens
 
     def open(self) -> None:
         """Sends the first events of the new engine."""
@@ -39,6 +40,8 @@ class ContinuedStream(EventStream):
         connection.parts[:] = [data] if data else []
         if len(self._partial) > events.MAX_EVENT_BYTES:
             self.broken("one event was larger than the router holds.", "oversized")
+        elif self._relay.hides_usage:
+            self._received(connection)
         else:
             super().received(connection)
 

@@ -7,6 +7,7 @@ JSON never holds a raw newline, so an empty line is always a boundary. Pure: byt
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any
 
@@ -50,11 +51,18 @@ class _Event(msgspec.Struct):
     error: Any = None
 
 
+class _Counted(msgspec.Struct):
+    choices: list[msgspec.Raw] | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class _WithUsage(msgspec.Struct):
     usage: Usage | None = None
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
+_decode_counted = msgspec.json.Decoder(_Counted).decode
+_each = re.compile(rb".*?(?:\r?\n){2}|.+", re.DOTALL).findall
 _decode_usage = msgspec.json.Decoder(_WithUsage).decode
 
 
@@ -143,6 +151,23 @@ def _readable(document: bytes) -> Usage | None:
         return json_usage(document)
     except msgspec.DecodeError:
         return None
+
+
+def without_usage(events: bytes) -> bytes:
+    """Whole events but for those that say nothing except a usage."""
+    if b'"usage"' not in events:
+        return events
+    return b"".join(event for event in _each(events) if not _only_counts(event))
+
+
+def _only_counts(event: bytes) -> bool:
+    if not event.startswith(b"data:"):
+        return False
+    try:
+        said = _decode_counted(event[5:].strip())
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return said.choices == [] and bytes(said.usage) != b"null"
 
 
 def failure(error_body: bytes) -> bytes:

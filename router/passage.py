@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router import answers, headers
+from router import answers, headers, trace
 from router.breaker import Event
 from router.upstream import Connection
 
@@ -38,7 +38,7 @@ class Passage:
         self._chunks = not length and relay.sink.chunks
         if not length and not self._chunks:
             relay.sink.keep_alive = False
-        lines = headers.down_lines(fields) + relay.lines()
+        lines = headers.down_lines(fields) + trace.lines(relay)
         size = int(length) if length else None
         if relay.write(answers.head(self._status, lines, length=size, chunked=self._chunks, keep_alive=relay.sink.keep_alive)):
             if relay.paused_at is not None:

@@ -29,7 +29,8 @@ from router.select import NoCandidate
 from router.sessions import Session, SessionTable, may_return, next_turn
 from router.snapshot import Endpoint, Published, Snapshot
 from router.tally import Tally
-from router.tenant import Tenant
+from router.tenant import Gate, Tenant
+from router.usage import Usage
 
 
 class SessionStore(Protocol):
@@ -92,6 +93,10 @@ class DataPlane:
     """Digest of the fleet's description that is in force."""
     access: AccessLog | None = None
     """None: no request is written down."""
+    gate: Gate | None = None
+    """None: there are no tenants, and nobody is asked for a key."""
+    usage: Usage | None = None
+    """None: nobody wants to know what was used."""
     active: set[Ends] = field(default_factory=set)
     began: float = field(init=False)
     room: Room = field(init=False)
@@ -190,7 +195,7 @@ class DataPlane:
         """From the local cache."""
         session = self.sessions.get(session_id, self.clock())
         if session is not None:
-            self.tally.looked_up("local")
+            self.tally.found_here += 1
         return session
 
     async def look_up(self, session_id: str, owner: Tenant = "") -> Session | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from router import answers
+from router import answers, trace
 
 if TYPE_CHECKING:
     from router.relay import Relay
@@ -24,7 +24,7 @@ def comment(relay: Relay) -> None:
     if not relay.opened:
         relay.opened = True
         sink.keep_alive = sink.keep_alive and sink.chunks  # without chunks the body ends with the connection
-        head = answers.head(200, _FIELDS + relay.lines(), length=None, chunked=sink.chunks, keep_alive=sink.keep_alive)
+        head = answers.head(200, _FIELDS + trace.lines(relay), length=None, chunked=sink.chunks, keep_alive=sink.keep_alive)
     relay.write(head + (answers.chunk(COMMENT) if sink.chunks else COMMENT))
 
 

@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 from fleet import metrics
-from router import answers, events, headers, hedge, preamble, requests, resumption, selector, trail
+from router import answers, events, headers, hedge, preamble, requests, resumption, selector, trace, trail
 from router.attempt import Attempt
 from router.breaker import Event
 from router.catalogue import NO_ROUTE, Plan
 from router.dialects import Dialect
 from router.errors import CALLER_LEFT, RouterError, Stopping, UpstreamFailed, encode, to_http
 from router.headers import RequestHead
+from router.metered import MeteredStream
 from router.passage import Passage
 from router.plane import DataPlane
 from router.ramp import NO_LIMIT
@@ -35,7 +36,7 @@ from router.sink import Sink
 from router.stream import EventStream
 from router.sweep import sweep
 from router.tally import UNKNOWN
-from router.tenant import Tenant, tenant
+from router.tenant import Tenant, Visit, tenant
 from router.upstream import Connection
 from router.waiting import Wait, no_room
 
@@ -63,11 +64,13 @@ class Relay:
     paused_at: float | None = None
     ttft_s: float | None = None
     usage: events.Usage | None = None
+    reason: Reason | Literal["-"] = "-"  # why the last attempt was where it was
+    moves = ""  # why the ones before it were left
+    visit: Visit | None = None  # of a tenant, where there are any
+    hides_usage = False  # its stream says a usage that the caller did not ask for
     _task: asyncio.Task[None] | None = None
-    _reason: Reason | Literal["-"] = "-"
     _at_home: Reason = "home"
     _moved: str | None = None
-    _moves = ""
     _error: RouterError | None = None
     _seen_at = 0.0
     _seen_reads = 0
@@ -94,19 +97,22 @@ class Relay:
         self.began = plane.clock()
         plane.active.add(self)
         try:
+            if plane.gate is not None:
+                self.visit = plane.gate.enter(self.head.authorization)
             self.ask = ask = requests.decode(self.body)
             plane.catalogue.check(ask.model)
+            model = ask.model if self.visit is None else self.visit.asked(ask.model)
             if self.head.session is not None:
                 self.session_id = selector.parse(self.head.session)
         except RouterError as error:
             self.fail(error)
             return
         if self.session_id is None:
-            self._resolve(ask.model, None)
+            self._resolve(model, None)
         elif session := plane.known(self.session_id):
-            self._resolve(ask.model, session)
+            self._resolve(model, session)
         else:
-            self._task = asyncio.get_running_loop().create_task(self._look_up(ask.model, self.session_id))
+            self._task = asyncio.get_running_loop().create_task(self._look_up(model, self.session_id))
 
     async def _look_up(self, model: str, session_id: str) -> None:
         plane = self.plane
@@ -120,6 +126,14 @@ class Relay:
             session = plane.at_turn(session, self.body)
         self.session = session
         self.plan = plan = plane.catalogue.plan(model, session)
+        if self.visit is None:
+            self.place(plan)
+        else:
+            self.visit.admit(self, plan)
+
+    def place(self, plan: Plan) -> None:
+        """Looks for where a request may be served, once it is known that it may."""
+        plane, session = self.plane, self.session
         plane.tally.of(plan.wanted).arrivals += 1
         if session is None:
             if plane.limits.affinity and (near := plane.near(plan.chain[0], self.body)) is not None:
@@ -132,13 +146,8 @@ class Relay:
             self._attempt(plan)
 
     @property
-    def reason(self) -> str:
-        """Why the last attempt was where it was."""
-        return self._reason
-
-    @property
     def tenant(self) -> Tenant:
-        return tenant(self.head.authorization, self.sink.peer)
+        return self.visit.name if self.visit is not None else tenant(self.head.authorization, self.sink.peer)
 
     # attempts
 
@@ -149,7 +158,7 @@ class Relay:
         if isinstance(choice, Choice):
             self.try_at(choice, self.plane.clock())
         elif self.tried:
-            self.fail(trail.told(self._error or self.plane.refusal(plan, choice), self.tried, self._moves))
+            self.fail(trail.told(self._error or self.plane.refusal(plan, choice), self.tried, self.moves))
         else:
             no_room(self, plan, choice)
 
@@ -160,7 +169,7 @@ class Relay:
 
     def try_at(self, choice: Choice[Replica], now: float) -> None:
         """Begins an attempt."""
-        replica, self._reason, probe = choice
+        replica, self.reason, probe = choice
         if self._moved is not None:
             self._count_move(replica, self._moved)
         self.attempts += 1
@@ -198,7 +207,8 @@ class Relay:
         self._answered(attempt)
         self.ttft_s = self._seen_at - self.began
         self.plane.tally.first_token(*self._tags(), self.ttft_s)
-        self.begun = EventStream(self, connection, attempt.held, attempt.rest)
+        stream = MeteredStream if self.hides_usage else EventStream
+        self.begun = stream(self, connection, attempt.held, attempt.rest)
         self.begun.open()
 
     def whole(self, attempt: Attempt, connection: Connection, body: bytes) -> None:
@@ -211,7 +221,7 @@ class Relay:
             if preamble.end(self, body):
                 self.finish(attempt.status)
             return
-        lines = headers.down_lines(connection.fields) + self.lines()
+        lines = headers.down_lines(connection.fields) + trace.lines(self)
         head = answers.head(attempt.status, lines, length=len(body), chunked=False, keep_alive=self.sink.keep_alive)
         if self.write(head + body):
             self.count_usage(attempt.usage)
@@ -234,7 +244,7 @@ class Relay:
         plan = self.plan
         if plan is None or attempt not in (self.attempt, self.rival):
             return
-        self._moves += f",{why}" if self._moves else why
+        self.moves += f",{why}" if self.moves else why
         if self.rival is not None:
             hedge.lost_one(self, attempt, event)
             return
@@ -248,7 +258,7 @@ class Relay:
         if self.plane.tally.of(plan.wanted).retry():
             self._attempt(plan)
         else:
-            self.fail(trail.told(error, self.tried, self._moves))
+            self.fail(trail.told(error, self.tried, self.moves))
 
     def _answered(self, attempt: Attempt) -> None:
         """Content is here: the replica works, the session remembers it."""
@@ -277,21 +287,6 @@ class Relay:
         return self.resumption is None and isinstance(stream, EventStream) and resumption.move_away(self, stream, reason)
 
     # while an answer is under way
-
-    def lines(self) -> bytes:
-        """Our own header lines of an answer."""
-        plan, attempt = self.plan, self.attempt
-        reason = f"{self._reason}; moved={self._moves}" if self._moves else self._reason
-        trace = (
-            plan.trace if plan else b"selector=-; route=-",
-            attempt.replica.trace if attempt else b"model=-; replica=-",
-            self.attempts,
-            (f"{reason}; held={self.held_s * 1000:.0f}" if self.held_s else reason).encode(),
-        )
-        lines = b"x-request-id: %b\r\nx-route: %b; %b; attempts=%d; reason=%b\r\n" % (self.request_id, *trace)
-        if self.session is not None and self.session_id is not None:
-            lines += b"x-session-id: %b\r\n" % self.session_id.encode()
-        return lines
 
     def write(self, data: bytes) -> bool:
         """False: the caller has left; the request is over."""
@@ -341,7 +336,7 @@ class Relay:
         elif self.opened:
             if preamble.end(self, encode(error)):
                 self.finish(to_http(error).status, None)
-        elif self.write(answers.own(error, self.lines(), keep_alive=self.sink.keep_alive)):
+        elif self.write(answers.own(error, trace.lines(self), keep_alive=self.sink.keep_alive)):
             self.finish(to_http(error).status, None)
 
     def stop(self) -> None:
@@ -364,13 +359,14 @@ class Relay:
         tags, took_s = self._tags(), self.plane.clock() - self.began
         if self.plane.access is not None:
             self.plane.access.note(self, tags, status, took_s)
+        if self.plane.usage is not None:
+            self.plane.usage.tell(self, tags, status, took_s)
         if self.wait is not None:
             self.wait.left()
         elif status == 200 and (attempt := self.attempt) is not None and attempt.replica.limit < NO_LIMIT:
             attempt.replica.grow()
         self.leave(event)
-        self.plane.tally.answered(*tags, status)
-        self.plane.tally.took(*tags, took_s)
+        self.plane.tally.answered(tags, status, took_s)
         self.begun = self.resumption = self.wait = None
         self.sink.finished()
         if self.plane.room.size:

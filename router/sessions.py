@@ -21,7 +21,7 @@ class Session:
     """`model`: what it was swapped to, empty while the route's first model serves. `home`: allocation id of its replica, or empty.
 
     `generation` counts changes of model or home, `turns` answered requests. `swapped_at`: when `model` last changed, seconds since the
-    epoch. `pinned`: the caller asked for `model`, so it does not go back to the route's first one.
+    epoch. `pinned`: the caller asked for `model`, so it does not go back to the route's first one. `tenant`: whose it is; empty: nobody's.
     """
 
     selector: int
@@ -31,6 +31,7 @@ class Session:
     turns: int = 0
     swapped_at: float = 0.0
     pinned: bool = False
+    tenant: str = ""
 
 
 def next_turn(session: Session, *, model: str, home: str, wall: Callable[[], float], turns: int = 1) -> Session:
@@ -38,7 +39,8 @@ def next_turn(session: Session, *, model: str, home: str, wall: Callable[[], flo
     if model != session.model:
         session = replace(session, swapped_at=wall(), pinned=False)
     moved = model != session.model or home != session.home
-    return Session(session.selector, model, home, session.generation + moved, session.turns + turns, session.swapped_at, session.pinned)
+    generation = session.generation + moved
+    return Session(session.selector, model, home, generation, session.turns + turns, session.swapped_at, session.pinned, session.tenant)
 
 
 def may_return(session: Session, *, warm_since: float | None, now: float, wall: float, after_s: float) -> bool:
@@ -68,6 +70,7 @@ def to_fields(session: Session) -> dict[str, str | int | float]:
         "turns": session.turns,
         "swapped_at": session.swapped_at,
         "pinned": int(session.pinned),
+        "tenant": session.tenant,
     }
 
 
@@ -82,6 +85,7 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Session | None:
             turns=int(fields.get(b"turns", 0)),
             swapped_at=float(fields.get(b"swapped_at", 0.0)),
             pinned=fields.get(b"pinned") == b"1",
+            tenant=fields.get(b"tenant", b"").decode(),
         )
     except (KeyError, ValueError):
         return None

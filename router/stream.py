@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router import answers, events, headers, resume
+from router import answers, events, headers, resume, trace
 from router.breaker import Event
 from router.errors import StreamTruncated, encode
 from router.tally import UNKNOWN
@@ -23,7 +23,20 @@ if TYPE_CHECKING:
 class EventStream:
     """A receiver of its connection."""
 
-    __slots__ = ("_chunks", "_connection", "_dialect", "_error_mark", "_heard", "_keep", "_parts", "_relay", "_rest", "_said", "_write")
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_dialect",
+        "_error_mark",
+        "_gone",
+        "_heard",
+        "_keep",
+        "_parts",
+        "_relay",
+        "_rest",
+        "_said",
+        "_write",
+    )
 
     def __init__(self, relay: Relay, connection: Connection, first: bytes, rest: bytes) -> None:
         self._relay = relay
@@ -31,6 +44,7 @@ class EventStream:
         self._parts = [first]  # stays the same list: `_keep` is its own method, so that keeping a chunk costs no Python frame
         self._keep = self._parts.append
         self._heard = 0  # so many of them have been read
+        self._gone = 0  # events in those that are kept no longer
         self._rest = rest
         self._said: Transcript | None = None
         self._dialect = relay.dialect
@@ -44,7 +58,7 @@ class EventStream:
         relay, first = self._relay, self._parts[0]
         if not self._chunks:
             relay.sink.keep_alive = False  # the body ends with the connection
-        lines = headers.down_lines(self._connection.fields) + relay.lines()
+        lines = headers.down_lines(self._connection.fields) + trace.lines(relay)
         head = answers.head(200, lines, length=None, chunked=self._chunks, keep_alive=relay.sink.keep_alive)
         self._go(b"" if relay.opened else head, first)
 
@@ -52,7 +66,7 @@ class EventStream:
         error_at = self._dialect.own_error(first)
         if error_at >= 0:
             first = self._parts[0] = first[:error_at]
-        if self._relay.write(head + self._framed(first)):
+        if self._relay.write(head + self._framed(self._shown(first))):
             if error_at >= 0:
                 self.broken("the engine reported an error.", "error_event")
             elif self._connection.complete:
@@ -98,6 +112,7 @@ class EventStream:
             self._said = resume.transcript(self._relay.path, self._relay.body)
         self._said.read(b"".join(self._parts[self._heard : -2]))
         self._heard = max(0, self._heard + 2 - len(self._parts))
+        self._gone += _count(self._parts[:-2])
         del self._parts[:-2]
 
     def said(self) -> Transcript:
@@ -106,6 +121,14 @@ class EventStream:
         said.read(b"".join(self._parts[self._heard :]))
         self._heard = len(self._parts)
         return said
+
+    def generated(self) -> int:
+        """Events that were sent: about as many tokens, where the engine has not counted them."""
+        return self._gone + _count(self._parts)
+
+    def _shown(self, data: bytes) -> bytes:
+        """What the caller gets to see of whole events."""
+        return events.without_usage(data) if self._relay.hides_usage else data
 
     def broke(self, _connection: Connection, why: str) -> None:
         """The engine is gone. After [DONE] nothing was missing."""
@@ -150,11 +173,11 @@ class EventStream:
         if not data:
             return True
         self._keep(data)
-        return self._relay.write(self._framed(data))
+        return self._relay.write(self._framed(self._shown(data)))
 
     def close(self, data: bytes) -> None:
         """Ends the caller's stream well, with these last events."""
-        ending = (self._framed(data) if data else b"") + self._ending()
+        ending = (self._framed(self._shown(data)) if data else b"") + self._ending()
         if not ending or self._relay.write(ending):
             self._relay.finish(200)
 
@@ -163,3 +186,7 @@ class EventStream:
 
     def _ending(self) -> bytes:
         return answers.LAST_CHUNK if self._chunks else b""
+
+
+def _count(parts: list[bytes]) -> int:
+    return sum(part.count(b"data:") for part in parts)

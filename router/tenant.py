@@ -1,11 +1,18 @@
-"""Whose request it is, as far as nobody has been admitted by name: the API key's, or else the address's that it came from.
+"""Whose request it is: the tenant's whose key it has (router.tenants), or where there are no tenants, the key's or address's it came from.
 
-For fairness only (queues, the session table), never for permission. The key itself is not kept. Pure.
+The latter is for fairness only (queues, the session table), never for permission. The key itself is not kept. Pure.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from router.catalogue import Plan
+    from router.relay import Relay
+    from router.sessions import Session
+    from router.tenants.bound import Bound
+    from router.usage import Answered
 
 Tenant: TypeAlias = int | str
 
@@ -13,3 +20,31 @@ Tenant: TypeAlias = int | str
 def tenant(authorization: bytes | None, peer: str) -> Tenant:
     """`authorization`: the header as it came. A key's number is this process's own: it means nothing elsewhere."""
     return hash(authorization) if authorization else peer
+
+
+class Visit(Protocol):
+    """One request of a tenant. `lines`: what its answer says of the tenant's limits, each ends in CRLF."""
+
+    name: str
+    lines: bytes
+    bound: Bound | None
+    """What was set aside for it; None: nothing had to be."""
+
+    def asked(self, model: str) -> str:
+        """What a body's `model` means for this tenant. Raises: NotAllowed"""
+
+    def claim(self, session: Session) -> Session:
+        """The session as this tenant's. Raises: UnknownSession: it is another one's."""
+
+    def admit(self, relay: Relay, plan: Plan) -> None:
+        """Calls `relay.place` when it may be served, or `relay.fail`; now or soon."""
+
+    def settle(self, facts: Answered) -> None:
+        """It is over."""
+
+
+class Gate(Protocol):
+    """Who may come in."""
+
+    def enter(self, authorization: bytes | None, /) -> Visit:
+        """Raises: NoKey"""

@@ -58,7 +58,8 @@ _prompts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 class Bound:
     """`input_tokens`, `output_tokens`: never less than what will be counted. `likely_tokens`: a guess at both together.
 
-    `body`: the request that keeps to them. `hides_usage`: its stream says a usage that the caller did not ask for.
+    `body`: the request that keeps to them. `hides_usage`: its stream says a usage that the caller did not ask for. `generates`: it has an
+    answer of tokens at all.
     """
 
     input_tokens: int
@@ -66,6 +67,7 @@ class Bound:
     likely_tokens: int
     body: bytes
     hides_usage: bool
+    generates: bool = True
 
 
 def bound(path: bytes, body: bytes, *, context: int, most_tokens: int | None) -> Bound:
@@ -77,7 +79,7 @@ def bound(path: bytes, body: bytes, *, context: int, most_tokens: int | None) ->
     path = path.partition(b"?")[0]
     name = _LIMIT.get(path)
     if name is None:
-        return Bound(len(body) + _TEMPLATE_TOKENS, 0, len(body) // _BYTES_PER_TOKEN, body, hides_usage=False)
+        return Bound(len(body) + _TEMPLATE_TOKENS, 0, len(body) // _BYTES_PER_TOKEN, body, hides_usage=False, generates=False)
     asked = _read(body)
     named = _named(asked, name)
     longest = min(context if most_tokens is None else most_tokens, context) if named is None else min(named, context)
@@ -144,29 +146,3 @@ def _changed(body: bytes, limit: str | None, tokens: int, *, usage: bool) -> byt
 def _with_usage(options: msgspec.Raw | None) -> bytes:
     known = _fields(bytes(options)) if options is not None and bytes(options) != b"null" else {}
     return msgspec.json.encode(known | {"include_usage": msgspec.Raw(b"true")})
-
-
-class _Event(msgspec.Struct):
-    choices: list[msgspec.Raw] | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_decode_event = msgspec.json.Decoder(_Event).decode
-_events = re.compile(rb".*?(?:\r?\n){2}|.+", re.DOTALL).findall
-
-
-def without_usage(events: bytes) -> bytes:
-    """Whole events without those that say nothing but a usage."""
-    if b'"usage"' not in events:
-        return events
-    return b"".join(event for event in _events(events) if not _is_usage(event))
-
-
-def _is_usage(event: bytes) -> bool:
-    if not event.startswith(b"data:"):
-        return False
-    try:
-        said = _decode_event(event[5:].strip())
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return said.choices == [] and bytes(said.usage) != b"null"

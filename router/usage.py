@@ -1,0 +1,133 @@
+"""What each request used and what that cost: made once, when it is over, for all who want to know.
+
+    relay.finish ─► Usage.tell ─► Answered ─► its visit settles; every listener is told
+
+Law: the engine's own count where it gives one. Where it does not, an answer that was given whole costs what was set aside for it; one that
+broke off, or whose caller left, costs its prompt (four bytes a token) and the events that were sent. What was never sent costs nothing.
+A listener must not wait: it is called beside the requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from router.errors import CALLER_LEFT
+from router.stream import EventStream
+from router.tenants.prices import Prices
+
+if TYPE_CHECKING:
+    from router.relay import Relay
+
+_BYTES_PER_TOKEN: Final = 4
+_LONGEST_ID: Final = 128
+
+Outcome = Literal["answered", "refused", "failed", "left"]
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """`time`: seconds since the epoch, at the end. `model`: the model or provider that answered, "-" if none did.
+
+    `failed`: the models and providers whose attempts failed, in order. `counted`: the engine counted the tokens. `tenant` and `session` are
+    empty where there is none. Money in nanodollars.
+    """
+
+    time: float
+    request_id: str
+    tenant: str
+    session: str
+    route: str
+    model: str
+    status: int
+    outcome: Outcome
+    attempts: int
+    failed: tuple[str, ...]
+    input_tokens: int
+    output_tokens: int
+    counted: bool
+    cost_nano: int
+    latency_s: float
+    ttft_s: float | None
+
+
+class Listener(Protocol):
+    def noted(self, facts: Answered, /) -> None:
+        """A request is over."""
+
+
+class Tokens(NamedTuple):
+    input: int
+    output: int
+    counted: bool
+
+
+_NONE: Final = Tokens(0, 0, counted=True)
+
+
+class Usage:
+    """`listeners` may be added to at any time. `wall`: seconds since the epoch."""
+
+    __slots__ = ("_prices", "_wall", "listeners")
+
+    def __init__(self, prices: Prices, wall: Callable[[], float], listeners: list[Listener]) -> None:
+        self._prices = prices
+        self._wall = wall
+        self.listeners = listeners
+
+    def tell(self, relay: Relay, tags: tuple[str, str], status: int, took_s: float) -> None:
+        """The request is over; `tags` are its model and route."""
+        model, route = tags
+        tokens, visit = tokens_of(relay, status), relay.visit
+        facts = Answered(
+            self._wall(),
+            relay.request_id[:_LONGEST_ID].decode("latin-1"),
+            visit.name if visit is not None else "",
+            relay.session_id or "",
+            route,
+            model,
+            status,
+            _outcome(status),
+            relay.attempts,
+            tuple([replica.model for replica in relay.tried]) if relay.tried else (),
+            tokens.input,
+            tokens.output,
+            tokens.counted,
+            self._prices.of(model).cost(tokens.input, tokens.output),
+            took_s,
+            relay.ttft_s,
+        )
+        if visit is not None:
+            visit.settle(facts)
+        for listener in self.listeners:
+            listener.noted(facts)
+
+
+def _outcome(status: int) -> Outcome:
+    if status < 400:
+        return "answered"
+    if status == CALLER_LEFT:
+        return "left"
+    return "failed" if status >= 500 else "refused"
+
+
+def tokens_of(relay: Relay, status: int) -> Tokens:
+    """What a request has used."""
+    usage = relay.usage or (relay.attempt.usage if relay.attempt is not None else None)
+    if usage is not None:
+        return Tokens(max(0, usage.prompt_tokens), max(0, usage.completion_tokens), counted=True)
+    prompt = len(relay.body) // _BYTES_PER_TOKEN
+    if isinstance(relay.begun, EventStream):
+        return Tokens(prompt, relay.begun.generated(), counted=False)
+    if status == 200 and relay.attempts:
+        return _whole(relay, prompt)
+    return Tokens(prompt, 0, counted=False) if status == CALLER_LEFT and relay.attempts else _NONE
+
+
+def _whole(relay: Relay, prompt: int) -> Tokens:
+    """Of an answer that is whole and says no usage: the engine generated nothing, or nobody knows how much."""
+    bound = relay.visit.bound if relay.visit is not None else None
+    if bound is not None and not bound.generates:
+        return _NONE
+    return Tokens(prompt, bound.output_tokens if bound is not None else 0, counted=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleet import metrics
-from fleet.metrics import Metric
 from fleet.recorder import Histogram, Recorder
 from router.budget import Budget
 
@@ -39,13 +38,23 @@ _COUNTS = (
 )
 
 
+class _Answers:
+    """How the requests of one model and route ended."""
+
+    __slots__ = ("by_status", "latency")
+
+    def __init__(self) -> None:
+        self.by_status: dict[int, int] = {}
+        self.latency: Histogram | None = None
+
+
 class Tally:
     def __init__(self, recorder: Recorder, models: Iterable[str]) -> None:
         self.recorder = recorder
+        self.found_here = 0  # sessions that the local cache knew: counted in place, because every turn does
         self._models = {model: ModelCounts() for model in models}
         self._lookups: dict[str, int] = {}
-        self._answers: dict[tuple[str, str, int], int] = {}
-        self._latency: dict[tuple[str, str], Histogram] = {}
+        self._answers: dict[tuple[str, str], _Answers] = {}
         self._ttft: dict[tuple[str, str], Histogram] = {}
         recorder.collectors.append(self._collect)
 
@@ -57,39 +66,44 @@ class Tally:
         return counts
 
     def looked_up(self, result: str) -> None:
-        """A session was looked up: local, redis, miss or unavailable."""
+        """A session was not in the local cache: redis, miss or unavailable."""
         self._lookups[result] = self._lookups.get(result, 0) + 1
 
-    def answered(self, model: str, route: str, status: int) -> None:
-        key = (model, route, status)
-        self._answers[key] = self._answers.get(key, 0) + 1
+    def answered(self, tags: tuple[str, str], status: int, seconds: float) -> None:
+        """A request of a model and a route has ended, so long after it was received."""
+        answers = self._answers.get(tags) or self._of_tags(tags)
+        by_status = answers.by_status
+        by_status[status] = by_status.get(status, 0) + 1
+        histogram = answers.latency
+        if histogram is None:
+            histogram = answers.latency = self.recorder.distributions[metrics.LATENCY, tags] = Histogram()
+        histogram.add(seconds)
 
     def refused(self, status: int) -> None:
         """Answered before anything was known about the request."""
-        self.answered(UNKNOWN, UNKNOWN, status)
+        by_status = self._of_tags((UNKNOWN, UNKNOWN)).by_status
+        by_status[status] = by_status.get(status, 0) + 1
 
-    def took(self, model: str, route: str, seconds: float) -> None:
-        """Request received to last byte."""
-        key = (model, route)
-        histogram = self._latency.get(key) or self._histogram(self._latency, metrics.LATENCY, key)
-        histogram.add(seconds)
+    def _of_tags(self, tags: tuple[str, str]) -> _Answers:
+        return self._answers.setdefault(tags, _Answers())
 
     def first_token(self, model: str, route: str, seconds: float) -> None:
         """Request received to first content of a stream."""
         key = (model, route)
-        histogram = self._ttft.get(key) or self._histogram(self._ttft, metrics.TTFT, key)
+        histogram = self._ttft.get(key)
+        if histogram is None:
+            histogram = self._ttft[key] = self.recorder.distributions[metrics.TTFT, key] = Histogram()
         histogram.add(seconds)
-
-    def _histogram(self, known: dict[tuple[str, str], Histogram], metric: Metric, key: tuple[str, str]) -> Histogram:
-        histogram = known[key] = self.recorder.distributions[metric, key] = Histogram()
-        return histogram
 
     def _collect(self, recorder: Recorder) -> None:
         for model, counts in self._models.items():
             for metric, name in _COUNTS:
                 recorder.counts[metric, (model,)] = getattr(counts, name)
             recorder.gauge(metrics.IN_FLIGHT, model, value=counts.in_flight)
+        if self.found_here:
+            recorder.counts[metrics.SESSION_LOOKUPS, ("local",)] = self.found_here
         for result, count in self._lookups.items():
             recorder.counts[metrics.SESSION_LOOKUPS, (result,)] = count
-        for (model, route, status), count in self._answers.items():
-            recorder.counts[metrics.REQUESTS, (model, route, str(status))] = count
+        for tags, answers in self._answers.items():
+            for status, count in answers.by_status.items():
+                recorder.counts[metrics.REQUESTS, (*tags, str(status))] = count

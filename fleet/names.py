@@ -30,6 +30,7 @@ HEADER_SESSION = "x-session-id"
 HEADER_REQUEST = "x-request-id"
 HEADER_ROUTE = "x-route"
 HEADER_WARM_ETA = "x-warm-eta"
+HEADER_STRATEGY = "x-route-strategy"  # from a caller: how the chain is put in order for this request, and within which bounds
 HEADER_DEADLINE = "x-deadline-s"  # from a caller: how long it waits at most
 
 # Environment of our own tasks.

@@ -42,6 +42,9 @@ class Provider:
     requests_per_min: Annotated[
         int, Field(ge=0, description="in any 60 s, of the whole fleet: each router process keeps to its share. 0: no limit")
     ] = 0
+    max_concurrent: Annotated[
+        int, Field(ge=0, description="requests at once from one router process, the others wait or go elsewhere; 0: no limit")
+    ] = 0
     tokens_per_min: Annotated[int, Field(ge=0, description="the same, for tokens of prompts and answers")] = 0
     drop: Annotated[tuple[str, ...], Field(description="fields of a request that it does not take: left out, as are the preset's")] = ()
     max_tokens_as: Annotated[

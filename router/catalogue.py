@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from fleet.model import Model, Price, Route, Slo, Spec
 from fleet.provider import PROVIDERS, Provider
+from fleet.serving import Strategy
 from router.errors import BadSession, UnknownModel
 from router.hold import DEFAULT, Cold
 from router.requests import AUTO
@@ -25,6 +26,7 @@ class Plan:
 
     `wanted` is the model that the demand is for: the override, or the route's first one even while a session is swapped away from it.
     `swaps`: a session remembers it when another model than `wanted` serves; an override is never remembered.
+    `strategy`: how the chain is put in order for each request (router.choosing); None: it stands. `chosen`: how it was, for x-route.
     `first`: what is tried before it is asked what to do while these have no room (router.hold); the others are for failures too.
     """
 
@@ -34,6 +36,8 @@ class Plan:
     selector: int | None
     swaps: bool
     cold: Cold = DEFAULT
+    strategy: Strategy | None = None
+    chosen: str = ""
     first: tuple[str, ...] = field(init=False)
     trace: bytes = field(init=False)
     """Beginning of the x-route header."""
@@ -42,7 +46,8 @@ class Plan:
         upto = len(self.chain) if self.cold.on_cold == "downgrade" else self.chain.index(self.wanted) + 1
         object.__setattr__(self, "first", self.chain[:upto])
         digit = "-" if self.selector is None else str(self.selector)
-        object.__setattr__(self, "trace", f"selector={digit}; route={self.route}".encode())
+        chosen = f"; chosen={self.chosen}" if self.chosen else ""
+        object.__setattr__(self, "trace", f"selector={digit}; route={self.route}{chosen}".encode())
 
 
 class Catalogue:
@@ -123,7 +128,7 @@ class Catalogue:
         route = self._route_for(name)
         if route is None:
             return Plan((name,), name, NO_ROUTE, None, swaps=False)
-        return Plan(route.chain, route.chain[0], route.name, route.selector, swaps=False, cold=_cold(route))
+        return Plan(route.chain, route.chain[0], route.name, route.selector, swaps=False, cold=_cold(route), strategy=self._strategy(name, route))
 
     def _in_session(self, name: str, session: Session) -> Plan:
         route = self.routes.get(session.selector)
@@ -134,8 +139,18 @@ class Catalogue:
         override = name if name in self.models and name != preferred else ""
         swapped = session.model if session.model in self.models or session.model in chain else ""
         whole = tuple(dict.fromkeys(model for model in (override, swapped, *chain, preferred) if model))
+        strategy = self._strategy(name, route) if route else None
         name, cold = (route.name, _cold(route)) if route else (NO_ROUTE, DEFAULT)
-        return Plan(whole, override or preferred, name, session.selector, swaps=not override, cold=cold)
+        return Plan(whole, override or preferred, name, session.selector, swaps=not override, cold=cold, strategy=strategy)
+
+    def _strategy(self, name: str, route: Route) -> Strategy | None:
+        """Who names a model gets it; "auto" goes to who is good at what is asked, where anybody says what that is."""
+        if name in self.models or name in self.providers or len(route.chain) == 1:
+            return None
+        if route.strategy != "chain":
+            return route.strategy
+        rows = (self.models.get(link) or self.providers.get(link) for link in route.chain)
+        return "specialty" if name == AUTO and any(row is not None and row.capabilities for row in rows) else None
 
 
 def _cold(route: Route) -> Cold:

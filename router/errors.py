@@ -8,6 +8,7 @@
     │   ├── NotAllowed          403: the tenant may not use this model or route
     │   ├── RateLimited         429: TooManyRequests, TooManyTokens: the tenant's minute is full
     │   ├── BudgetSpent         429: what the request may cost is more than the tenant has left
+    │   ├── NoModelFits         no model of the chain meets what the caller demands of it
     │   ├── BadSession          the session id or selector is malformed
     │   ├── UnknownModel        not in the catalogue; a model that is only cold is never this
     │   ├── UnknownSession      the seed API wants a session that was started
@@ -95,6 +96,10 @@ class TooManyTokens(RateLimited):
 
 
 class BudgetSpent(CallerError):
+    pass
+
+
+class NoModelFits(CallerError):
     pass
 
 
@@ -203,6 +208,7 @@ _HTTP: dict[type[RouterError], HttpError] = {
     TooManyRequests: HttpError(429, "requests", "rate_limit_exceeded"),
     TooManyTokens: HttpError(429, "tokens", "rate_limit_exceeded"),
     BudgetSpent: HttpError(429, "insufficient_quota", "insufficient_quota"),
+    NoModelFits: HttpError(400, "invalid_request_error", "no_model_fits"),
     BadSession: HttpError(400, "invalid_request_error", "invalid_session"),
     UnknownModel: HttpError(404, "invalid_request_error", "model_not_found"),
     UnknownSession: HttpError(404, "invalid_request_error", "session_not_found"),

@@ -29,12 +29,13 @@ _HOP: Final = frozenset(
         b"upgrade",
     )
 )
-_OURS: Final = frozenset(name.encode() for name in (names.HEADER_REQUEST, names.HEADER_SESSION, names.HEADER_ROUTE))
+_OURS: Final = frozenset(name.encode() for name in (names.HEADER_REQUEST, names.HEADER_SESSION, names.HEADER_ROUTE, names.HEADER_STRATEGY))
 _CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key"))
 _NOT_UP: Final = _HOP | _OURS | {b"host", b"content-length", b"expect", b"accept-encoding"} | _CREDENTIALS
 _NOT_DOWN: Final = _HOP | _OURS | {b"content-length", b"server"}
 _REQUEST: Final = names.HEADER_REQUEST.encode()
 _SESSION: Final = names.HEADER_SESSION.encode()
+_STRATEGY: Final = names.HEADER_STRATEGY.encode()
 _KEEP: Final = (b"keep-alive", b"close")
 _DEADLINES: Final = b"|".join((names.HEADER_DEADLINE.encode(), b"x-stainless-timeout", b"x-stainless-read-timeout"))
 _DEADLINE: Final = re.compile(rb"^(?:%b): *(\d{1,6}(?:\.\d{1,6})?)\r$" % _DEADLINES, re.MULTILINE | re.IGNORECASE).search
@@ -56,12 +57,13 @@ class RequestHead(NamedTuple):
     expects_continue: bool
     has_connection: bool
     authorization: bytes | None = None
+    wish: bytes | None = None  # what the caller asks of the choice: see router.choosing
 
 
 def read_request(fields: Fields) -> RequestHead:
     """Takes fields with their names as they were sent."""
     passed: list[bytes] = []
-    length, session, request_id, expects, connection, authorization = -1, None, None, False, b"", None
+    length, session, request_id, expects, connection, authorization, wish = -1, None, None, False, b"", None, None
     for field in fields:
         kept = _kept.get(field[0])
         if kept is None:
@@ -82,9 +84,11 @@ def read_request(fields: Fields) -> RequestHead:
             request_id = value if _SANE_ID(value) else None
         elif kept == b"expect":
             expects = value.lower() == b"100-continue"
+        elif kept == _STRATEGY:
+            wish = value
     if connection and connection not in _KEEP:
         passed = _without_named(passed, connection)
-    return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization)
+    return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization, wish)
 
 
 def _kept_as(name: bytes) -> bytes:

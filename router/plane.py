@@ -21,6 +21,7 @@ from router import levels, requests, selector
 from router.access import AccessLog
 from router.affinity import Shares, share_of
 from router.catalogue import Catalogue, Plan
+from router.chooser import Chooser
 from router.errors import BadSession, Busy, CapacityError, NotWarm, StoreAway
 from router.eta import warmth
 from router.replica import Replica
@@ -100,6 +101,7 @@ class DataPlane:
     active: set[Ends] = field(default_factory=set)
     began: float = field(init=False)
     room: Room = field(init=False)
+    chooser: Chooser = field(init=False)
     sessions: SessionTable = field(init=False)
     _shares: dict[str, Shares[Replica]] = field(default_factory=dict)
     _replicas: dict[Endpoint, Replica] = field(default_factory=dict)
@@ -108,6 +110,7 @@ class DataPlane:
         self.began = self.clock()
         self.sessions = SessionTable(self.limits.max_sessions, self.limits.session_ttl_s)
         self.room = Room(self.limits.max_held, self.limits.max_held_bytes)
+        self.chooser = Chooser(self.catalogue, self.tally, lambda: self.warm, self.clock)
         self.recorder.collectors.append(self._collect)
 
     # what Consul says
@@ -138,6 +141,7 @@ class DataPlane:
     def configure(self, catalogue: Catalogue, limits: Limits, description: str) -> None:
         """Takes over another description; what began by the old one ends by it."""
         self.catalogue, self.limits, self.description = catalogue, limits, description
+        self.chooser.configure(catalogue)
         for model in catalogue.models:
             self.tally.of(model)
         for replica in self._replicas.values():

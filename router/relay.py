@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from fleet import metrics
-from router import answers, events, headers, hedge, preamble, requests, resumption, selector, trace, trail
+from router import answers, choosing, events, headers, hedge, preamble, requests, resumption, selector, trace, trail
 from router.attempt import Attempt
 from router.breaker import Event
 from router.catalogue import NO_ROUTE, Plan
@@ -126,10 +126,23 @@ class Relay:
             session = plane.at_turn(session, self.body)
         self.session = session
         self.plan = plan = plane.catalogue.plan(model, session)
-        if self.visit is None:
+        if plan.strategy is not None or self.head.wish is not None:
+            self._choose(plan)
+        elif self.visit is None:
             self.place(plan)
         else:
             self.visit.admit(self, plan)
+
+    def _choose(self, plan: Plan) -> None:
+        """The same with its chain in the order that is best for this request."""
+        ordered = choosing.chosen(self, plan)
+        if ordered is None:
+            return
+        self.plan = ordered
+        if self.visit is None:
+            self.place(ordered)
+        else:
+            self.visit.admit(self, ordered)
 
     def place(self, plan: Plan) -> None:
         """Looks for where a request may be served, once it is known that it may."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from fleet.model import Capability, Price
+from fleet.serving import Capability, Price
 
 USUAL_ANSWER_TOKENS: Final = 256
 """Of an answer whose length nobody has limited: what costs are compared by."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from fleet.model import Capability
+from fleet.serving import Capability
 from router.choice import signs
 
 _HEAD: Final = 1000

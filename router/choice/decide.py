@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fleet.model import Capability, Strategy
+from fleet.serving import Capability, Strategy
 from router.choice.bounds import Field, Refusal, admitted, blamed
 from router.choice.candidate import Candidate, Need, is_fit, is_specialist
 from router.choice.ensemble import WEIGHTS, ensemble

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fleet.model import Strategy
+from fleet.serving import Strategy
 from router.choice.candidate import Candidate, Need
 from router.choice.strategies import SINGLE, Scores
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from fleet.model import Capability
+from fleet.serving import Capability
 
 Signs: TypeAlias = Mapping[Capability, Mapping[float, str]]
 

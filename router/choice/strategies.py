@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from fleet.model import Strategy
+from fleet.serving import Strategy
 from router.choice.candidate import Candidate, Need, expected_cost
 
 Scores: TypeAlias = list[float]

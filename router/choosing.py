@@ -1,0 +1,73 @@
+"""Where the choice meets a request: whether there is one to make, and what a session keeps of it.
+
+    the caller asks (x-route-strategy)      chosen for this request, never remembered
+    the route chooses, without a session    chosen for each request
+    the route chooses, in a session         chosen for its first turn; the session keeps the model, as it keeps one that was asked for
+
+Law: a turn of a conversation does not change its model because its words are about something else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from router.catalogue import Plan
+from router.choice.wish import NO_WISH, BadWish, Wish, parse
+from router.errors import BadRequest, RouterError
+from router.tenants.prices import Prices
+from router.usage import Usage
+
+if TYPE_CHECKING:
+    from router.plane import DataPlane
+    from router.relay import Relay
+
+
+def chosen(relay: Relay, plan: Plan) -> Plan | None:
+    """The plan in the order that was chosen, or as it is where nothing is to be chosen. None: it was refused, and the relay has ended."""
+    try:
+        asked = relay.head.wish
+        wish = NO_WISH if asked is None else read(asked)
+        if asked is None and not _begins(relay):
+            return plan
+        learn(relay.plane)
+        ordered = relay.plane.chooser.order(plan, relay.body, wish)
+    except RouterError as error:
+        relay.fail(error)
+        return None
+    if asked is None:
+        _keep(relay, plan, ordered)
+    return ordered
+
+
+def learn(plane: DataPlane) -> None:
+    """From the first choice on, what is answered is learned from."""
+    if plane.usage is None:
+        rows = (*plane.catalogue.models.values(), *plane.catalogue.providers.values())
+        plane.usage = Usage(Prices({row.name: row.cost for row in rows}), plane.wall, [])
+    if plane.chooser not in plane.usage.listeners:
+        plane.usage.listeners.append(plane.chooser)
+
+
+def read(value: bytes) -> Wish:
+    """The header. Raises: BadRequest"""
+    try:
+        return parse(value.decode("ascii"))
+    except BadWish as error:
+        raise BadRequest(f"The header x-route-strategy is wrong: {error}.", param=error.param) from error
+    except UnicodeDecodeError as error:
+        raise BadRequest("The header x-route-strategy is wrong: it holds other characters than ASCII.", param="x-route-strategy") from error
+
+
+def _begins(relay: Relay) -> bool:
+    """No session, or one that has not been served yet and has no model of its own."""
+    session = relay.session
+    return session is None or not (session.home or session.model)
+
+
+def _keep(relay: Relay, before: Plan, ordered: Plan) -> None:
+    """What its first turn was given stays the session's."""
+    session = relay.session
+    if session is not None:
+        model = ordered.wanted if ordered.wanted != before.wanted else ""
+        relay.session = replace(session, model=model, pinned=True, swapped_at=relay.plane.wall())

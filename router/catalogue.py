@@ -128,7 +128,9 @@ class Catalogue:
         route = self._route_for(name)
         if route is None:
             return Plan((name,), name, NO_ROUTE, None, swaps=False)
-        return Plan(route.chain, route.chain[0], route.name, route.selector, swaps=False, cold=_cold(route), strategy=self._strategy(name, route))
+        return Plan(
+            route.chain, route.chain[0], route.name, route.selector, swaps=False, cold=_cold(route), strategy=self._strategy(name, route)
+        )
 
     def _in_session(self, name: str, session: Session) -> Plan:
         route = self.routes.get(session.selector)

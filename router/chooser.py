@@ -20,7 +20,7 @@ from fleet.provider import Provider
 from fleet.serving import Strategy
 from router.catalogue import Catalogue, Plan
 from router.choice.cache import DecisionCache
-from router.choice.candidate import Bounds, Candidate, Need
+from router.choice.candidate import Candidate, Need
 from router.choice.classify import Classification, classify
 from router.choice.decide import Decision, NoneFits, decide
 from router.choice.question import Question, question
@@ -163,7 +163,6 @@ def _need(asked: Question, wish: Wish, guessed: Classification, turn: int) -> Ne
         bounds = replace(bounds, max_tokens=asked.max_tokens)
     capability = wish.capability or guessed.capability
     return Need(capability=capability, is_said=wish.capability is not None, input_tokens=asked.input_tokens, bounds=bounds, turn=turn)
-
 
 
 def _sentence(plan: Plan, error: NoneFits) -> str:

@@ -43,8 +43,8 @@ def chosen(relay: Relay, plan: Plan) -> Plan | None:
 def learn(plane: DataPlane) -> None:
     """From the first choice on, what is answered is learned from."""
     if plane.usage is None:
-        rows = (*plane.catalogue.models.values(), *plane.catalogue.providers.values())
-        plane.usage = Usage(Prices({row.name: row.cost for row in rows}), plane.wall, [])
+        names = (*plane.catalogue.models, *plane.catalogue.providers)
+        plane.usage = Usage(Prices({name: plane.catalogue.price(name) for name in names}), plane.wall, [])
     if plane.chooser not in plane.usage.listeners:
         plane.usage.listeners.append(plane.chooser)
 

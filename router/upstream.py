@@ -146,14 +146,12 @@ class Connection(asyncio.Protocol):
 
     # httptools callbacks
 
-    def on_message_begin(self) -> None:
-        if self.complete:
-            raise ValueError("a second answer to one request")
-
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self.complete:
+            raise ValueError("a second answer to one request")
         self.status = self._parser.get_status_code()
         if self.status >= 200:
             self.head = True

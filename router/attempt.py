@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from router import events, headers
-from router.breaker import Event
+from router.breaker import CLEAN, Event
 from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed
 from router.replica import Replica
 from router.upstream import Connection
@@ -158,7 +158,7 @@ class Attempt:
         if self.probe:
             self.probe = False
             self.replica.report(_PROBE_EVENT[event], self._relay.plane.clock())
-        elif event is not None:
+        elif event is not None and (event is not Event.SUCCESS or self.replica.breaker is not CLEAN):
             self.replica.report(event, self._relay.plane.clock())
 
     def leave(self, event: Event | None) -> None:

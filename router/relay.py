@@ -33,6 +33,7 @@ from router.resumption import Resumption
 from router.select import Choice, NoCandidate, Reason, select
 from router.sessions import Session
 from router.sink import Sink
+from router.spans import Ids
 from router.stream import EventStream
 from router.sweep import sweep
 from router.tally import UNKNOWN
@@ -64,6 +65,7 @@ class Relay:
     paused_at: float | None = None
     ttft_s: float | None = None
     usage: events.Usage | None = None
+    ids: Ids | None = None  # of its span, where it is traced
     reason: Reason | Literal["-"] = "-"  # why the last attempt was where it was
     moves = ""  # why the ones before it were left
     visit: Visit | None = None  # of a tenant, where there are any
@@ -84,7 +86,7 @@ class Relay:
         self.path = path
         self.dialect = dialect
         self.head = head
-        self.request_id = head.request_id or b"req-%032x" % plane.random_bits(128)
+        self.request_id = head.request_id or b"req-%016x" % plane.random_bits(64)
 
     @property
     def connection(self) -> Connection | None:

@@ -21,6 +21,8 @@ from fleet.lint import lint
 from fleet.nomad import Nomad
 from fleet.render import SUFFIX, render_jobs
 from fleet.spec import Loaded, load
+from fleet.terraform import FILE as TFVARS
+from fleet.terraform import tfvars
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -87,15 +89,19 @@ def render(source: Source, out: Path | None, to_stdout: bool, jobs: tuple[str, .
     """Make the Nomad jobs from the fleet description.
 
     JOB is router, autoscaler, redis, datadog-agent or a model's name; without any, all are made. The files in jobs/ are those of
-    production: with an overlay or a single value, say where the result goes (--out or --stdout).
+    production: with an overlay or a single value, say where the result goes (--out or --stdout). With the jobs of production go the
+    variables of terraform/, where that folder is.
     """
     if source.is_changed and out is None and not to_stdout:
         raise click.UsageError("jobs/ holds what production runs; with -var-file or -var, add --out FOLDER or --stdout")
-    files = _chosen(_rendered(source.load(), source), jobs)
+    loaded = source.load()
+    files = _chosen(_rendered(loaded, source), jobs)
     if to_stdout:
         click.echo("\n".join(files.values()), nl=False)
-    else:
-        _write(files, out or Path("jobs"), complete=not jobs)
+        return
+    _write(files, out or Path("jobs"), complete=not jobs)
+    if out is None and TFVARS.parent.is_dir():
+        _write_tfvars(loaded)
 
 
 @click.command()
@@ -167,6 +173,13 @@ def _write(files: Mapping[str, str], folder: Path, *, complete: bool) -> None:
     for old in sorted(folder.glob(f"*{SUFFIX}")) if complete else ():
         if old.name not in files:
             click.echo(f"{old}: no longer made from the description; remove it once its job is stopped", err=True)
+
+
+def _write_tfvars(loaded: Loaded) -> None:
+    text = tfvars(loaded.spec)
+    if not TFVARS.exists() or TFVARS.read_text("utf-8") != text:
+        TFVARS.write_text(text, "utf-8")
+        click.echo(f"{TFVARS}: written")
 
 
 def _nomad(loaded: Loaded, address: str | None) -> Nomad:

@@ -67,10 +67,10 @@ soak: setup tools ## 10 minutes of traffic through a router whose replicas come,
 	$(BIN)/python -m bench.router.soak
 
 bench-autoscaler: setup ## replica-hours against late requests, forecaster and baselines on four traces (about 10 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python bench/forecast/frontier.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.forecast.frontier
 
 simulate: setup ## what scaling would have done: TRACE=file.csv [PEAK=20]
-	$(BIN)/warmfleet simulate --trace "$(TRACE)" --peak-replicas $(or $(PEAK),20) --policy forecast --policy reactive --policy target
+	$(BIN)/warmfleet simulate --trace "$(TRACE)" --peak-replicas $(or $(PEAK),20) --compare target
 
 lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -36,6 +36,8 @@ SignalName = Literal[
 ]
 DEMANDS: tuple[SignalName, ...] = ("concurrency", "requests_per_min")
 LONGEST_SCHEDULE_S = 7 * 86400.0
+PRICE = 0.009
+"""What a replica-minute costs in units of a late replica-minute of requests, unless a row says so. Measured in bench/forecast."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ class Policy:
     sessions_per_min: Annotated[float, Field(ge=0, description="arrivals: new sessions a minute that one replica carries")] = 0.0
     price: Annotated[
         float, Field(gt=0, lt=1, description="forecast: a replica is wanted while the part of it that will be needed is above this")
-    ] = 0.009
+    ] = PRICE
     hold_s: Annotated[Seconds, Field(alias="hold", description="forecast: how long a request may wait for its turn")] = 30.0
 
 

@@ -14,7 +14,7 @@ from autoscaler.forecast.features import Rows
 from autoscaler.forecast.training import Fitted
 from autoscaler.forecast.windows import Floats
 
-_MODELS = 3
+MODELS = 3
 _SURE = 1e-9
 _SAME_LEAD = 0.15
 
@@ -40,7 +40,7 @@ class Blend:
 def joined(blend: Blend | None, fitted: Fitted) -> Blend:
     """With a new model. Older ones for another lead time are dropped; a measured one wavers by a minute, and that is the same."""
     older = blend.models if blend is not None else ()
-    return Blend((*(each for each in older if _is_near(each.lead_min, fitted.lead_min)), fitted)[-_MODELS:])
+    return Blend((*(each for each in older if _is_near(each.lead_min, fitted.lead_min)), fitted)[-MODELS:])
 
 
 def _is_near(lead_min: int, other_min: int) -> bool:

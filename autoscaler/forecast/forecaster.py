@@ -23,7 +23,7 @@ from autoscaler.forecast.series import Series, Window
 from autoscaler.forecast.training import LEAST_DAYS, Fitted, near
 from autoscaler.forecast.windows import Floats
 
-_REFIT_MIN = DAY
+REFIT_MIN = DAY
 _LOOK_BACK_MIN = 8 * DAY
 _RARE = 0.001
 _REACTIVE_USE = 0.7
@@ -70,7 +70,7 @@ class Forecaster:
         """Daily, from the second day on; after a refit that found too little, in a day again."""
         if self._tried_minute is None:
             return len(self._series) >= LEAST_DAYS * DAY
-        return now - self._tried_minute >= _REFIT_MIN
+        return now - self._tried_minute >= REFIT_MIN
 
     def adopt(self, fitted: Fitted | None) -> None:
         """Takes the outcome of a refit. None leaves the models there are: old ones are better than none."""

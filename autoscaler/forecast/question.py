@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PRICE = 0.009
+from fleet.policy import PRICE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Errors of the simulator.
 
 WarmfleetError
-└── MalformedTrace         the caller's: the file is not a trace; says line and column
+├── MalformedTrace         the caller's: the file is not a trace; says line and column
+├── NoPicture              the caller's: a picture of that kind cannot be made
+└── NoHistory              the caller's or Datadog's: nothing that can be replayed came back
 """
 
 from __future__ import annotations
@@ -10,4 +12,12 @@ from fleet.errors import WarmfleetError
 
 
 class MalformedTrace(WarmfleetError):
+    pass
+
+
+class NoPicture(WarmfleetError):
+    pass
+
+
+class NoHistory(WarmfleetError):
     pass

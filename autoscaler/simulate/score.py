@@ -2,13 +2,14 @@
 
     H            replica-hours / those of the offline optimum with the same lead time
     V            % of requests above the warm capacity of their minute
-    V(hold)      the same when a request may wait `hold_s` for its turn: the backlog is at most capacity x hold_s / 60
+    V30, V60     the same when a request may wait 30 or 60 s for its turn: the backlog is at most capacity x hold / 60
     actions/day  changes of desired
 Minutes without telemetry are billed but not scored: nobody knows what came, and the backlog starts again from nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,21 +24,26 @@ Counts = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a replay is scored by. `capacity`: requests per minute of one warm replica."""
+    """What a replay is scored by. `capacity`: requests per minute of one warm replica. `hold_s`: the wait that the fleet allows."""
 
     capacity: float
     lead_min: int
     hold_s: float
 
+    @property
+    def holds_s(self) -> tuple[float, ...]:
+        """The waits that a score is given for, shortest first: none, half a minute, one, and the fleet's own."""
+        return tuple(sorted({0.0, 30.0, 60.0, self.hold_s}))
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`worst_day` counts from the first scored day, 1-based; percentages are of requests."""
+    """`late_percent`: of requests, by the wait that is allowed. `worst_day`: by the fleet's own wait; 1-based from the first scored one."""
 
     replica_hours: float
     optimum_hours: float
-    late_percent: float
-    late_held_percent: float
+    late_percent: Mapping[float, float]
+    hold_s: float
     actions_per_day: float
     worst_day: int
     worst_day_percent: float
@@ -46,18 +52,24 @@ class Score:
     def hours_ratio(self) -> float:
         return self.replica_hours / self.optimum_hours
 
+    @property
+    def late_held_percent(self) -> float:
+        """With the fleet's own wait."""
+        return self.late_percent[self.hold_s]
+
 
 def score(trace: Trace, first: int, desired: Replicas, rules: Rules) -> Score:
     """Scores the decisions for the minutes from index `first` of the trace on; one decision per minute to its end."""
     requests = np.where(trace.gap, 0.0, trace.requests)[first:]
     capacity = warm(desired, rules.lead_min).astype(np.float64) * rules.capacity
-    held = late(requests, capacity, rules.hold_s)
+    by_hold = {hold_s: late(requests, capacity, hold_s) for hold_s in rules.holds_s}
+    held = by_hold[rules.hold_s]
     by_day = [_percent(held[at : at + MINUTES_PER_DAY], requests[at : at + MINUTES_PER_DAY]) for at in _days(len(requests))]
     return Score(
         replica_hours=float(desired.sum()) / 60,
         optimum_hours=optimum_minutes(trace.bridged()[first:], rules.capacity, rules.lead_min) / 60,
-        late_percent=_percent(np.maximum(requests - capacity, 0), requests),
-        late_held_percent=_percent(held, requests),
+        late_percent={hold_s: _percent(lost, requests) for hold_s, lost in by_hold.items()},
+        hold_s=rules.hold_s,
         actions_per_day=float(np.count_nonzero(np.diff(desired))) * MINUTES_PER_DAY / len(desired),
         worst_day=int(np.argmax(by_day)) + 1,
         worst_day_percent=max(by_day),

@@ -1,7 +1,8 @@
 """A recorded demand: requests per minute, from a CSV file with a header.
 
 Columns: `minute` (0 = midnight of day 0) and `requests` are needed; `gap` (1: telemetry was missing, the row says nothing) may
-be there; other columns (tokens) are not read. A minute that the file skips is a gap too. A gap is not zero load.
+be there; other columns (tokens) are not read. A minute that the file skips is a gap too. A gap is not zero load, and what stands in
+its other cells is not read either.
 """
 
 from __future__ import annotations
@@ -57,13 +58,21 @@ def read_trace(path: Path) -> Trace:
         MalformedTrace: not such a file; the message has line and column.
         OSError: cannot be read.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         try:
             return _trace(path.stem, list(_rows(csv.DictReader(file))))
         except (csv.Error, UnicodeDecodeError) as error:
             raise MalformedTrace(f"{path}: not CSV text ({error}): give a file with the header minute,requests[,gap]") from error
         except _Bad as bad:
             raise MalformedTrace(f"{path}:{bad}") from bad
+
+
+def write_trace(path: Path, trace: Trace) -> None:
+    """For `read_trace`. Raises: OSError."""
+    rows = zip(trace.requests.tolist(), trace.gap.tolist(), strict=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        lines = [(minute, f"{requests:.17g}", int(gap)) for minute, (requests, gap) in enumerate(rows, trace.first_minute)]
+        csv.writer(file).writerows([("minute", "requests", "gap"), *lines])
 
 
 class _Bad(Exception):
@@ -78,7 +87,7 @@ def _trace(name: str, rows: list[_Row]) -> Trace:
     gap = np.ones(len(requests), dtype=bool)
     at = np.array([row.minute - first for row in rows])
     gap[at] = [row.gap for row in rows]
-    requests[at] = [0.0 if row.gap else row.requests for row in rows]
+    requests[at] = [row.requests for row in rows]
     return Trace(name, first, requests, gap)
 
 
@@ -102,7 +111,8 @@ def _row(line: int, cells: Mapping[str, str | None]) -> _Row:
     minute = _number(line, "minute", cells["minute"])
     if minute != int(minute):
         raise _Bad(f"{line}: column minute: {cells['minute']!r} is not a whole number")
-    return _Row(int(minute), _number(line, "requests", cells["requests"]), _number(line, "gap", cells.get("gap", "0")) != 0)
+    is_gap = _number(line, "gap", cells.get("gap") or "0") != 0
+    return _Row(int(minute), 0.0 if is_gap else _number(line, "requests", cells["requests"]), is_gap)
 
 
 def _number(line: int, column: str, text: str | None) -> float:

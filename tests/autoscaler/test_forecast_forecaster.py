@@ -1,6 +1,7 @@
 """The forecaster as its owner sees it: it looks at the past only, whatever comes, and goes on after a restart."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from autoscaler.forecast.saved import load, save
 from autoscaler.forecast.training import Fitted, refit
 from autoscaler.simulate.fleet import Replicas
 from autoscaler.simulate.forecasting import Forecasting
+from autoscaler.simulate.production import Production
 from autoscaler.simulate.replay import replay
 from autoscaler.simulate.trace import Trace
+from fleet.model import Autoscaler, Capacity, Policy
+from tests.autoscaler.build import settings
 
 DAY = 1440
 ASKED = Question(capacity=100, lead_min=15, hold_s=30, least=1, most=30)
@@ -61,9 +65,14 @@ def modelled(requests: np.ndarray) -> Forecaster:
 
 
 def decisions(requests: np.ndarray, question: Question = ASKED, gap: np.ndarray | None = None) -> Replicas:
-    """From day 2 on, with the refit that falls due then."""
+    """From day 2 on, through the whole of decide(), with the refit that falls due then."""
     trace = Trace("t", 0, requests, np.zeros(len(requests), dtype=bool) if gap is None else gap)
-    return replay(trace, START, Forecasting(Forecaster(question), learner()))
+    model = replace(
+        settings(least=question.least, most=question.most, policy=(Policy(kind="forecast"),)).model,
+        capacity=Capacity(concurrency=1, requests_per_min=question.capacity),
+        cold_start_s=60 * question.lead_min,
+    )
+    return replay(trace, START, Production(model, Autoscaler(), question.lead_min, Forecasting(Forecaster(question), learner(), START)))
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def test_a_score_adds_up() -> None:
     assert result.replica_hours == pytest.approx(5 / 60)
     assert result.optimum_hours == pytest.approx(6 / 60)  # the second replica must start a minute ahead
     assert result.hours_ratio == pytest.approx(5 / 6)
-    assert result.late_percent == pytest.approx(100 * 10 / 50)
+    assert result.late_percent == pytest.approx({0: 100 * 10 / 50, 30: 100 * 5 / 50, 60: 0})
     assert result.late_held_percent == pytest.approx(100 * 5 / 50)
     assert result.actions_per_day == pytest.approx(1440 / 3)
     assert (result.worst_day, result.worst_day_percent) == (1, pytest.approx(10))
@@ -102,4 +102,4 @@ def test_the_worst_day_is_found() -> None:
 def test_a_gap_is_billed_and_not_scored() -> None:
     result = score(trace_of([10.0, 99.0, 10.0], {1}), 0, np.array([1, 1, 1]), Rules(10.0, 1, 0))
     assert result.replica_hours == pytest.approx(3 / 60)
-    assert (result.late_percent, result.hours_ratio) == (0, 1)
+    assert (result.late_held_percent, result.hours_ratio) == (0, 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.simulate.errors import MalformedTrace
-from autoscaler.simulate.trace import Trace, read_trace
+from autoscaler.simulate.trace import Trace, read_trace, write_trace
 
 
 def read(folder: Path, text: str | bytes) -> Trace:
@@ -28,6 +28,22 @@ def test_a_gap_is_marked_and_says_nothing(tmp_path: Path) -> None:
 def test_minutes_that_the_file_skips_are_gaps(tmp_path: Path) -> None:
     trace = read(tmp_path, "minute,requests\n0,1\n3,1\n")
     assert trace.gap.tolist() == [False, True, True, False]
+
+
+def test_what_stands_in_a_gap_is_not_read_and_an_empty_gap_is_none(tmp_path: Path) -> None:
+    trace = read(tmp_path, "minute,requests,gap\n0,1,\n1,nan,1\n2,,1\n3,4,0\n")
+    assert (trace.requests.tolist(), trace.gap.tolist()) == ([1.0, 0.0, 0.0, 4.0], [False, True, True, False])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
+    assert read(tmp_path, b"\xef\xbb\xbfminute,requests\n0,1\n").requests.tolist() == [1.0]
+
+
+def test_a_trace_that_was_written_is_read_as_it_was(tmp_path: Path) -> None:
+    trace = read(tmp_path, "minute,requests,gap\n30000000,0.1,0\n30000001,,1\n30000002,12345678.25,0\n")
+    write_trace(tmp_path / "again.csv", trace)
+    again = read_trace(tmp_path / "again.csv")
+    assert (again.first_minute, again.requests.tolist(), again.gap.tolist()) == (30000000, trace.requests.tolist(), trace.gap.tolist())
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ class Datadog:
     rollup_s: Annotated[Seconds, Field(alias="rollup", ge=10, multiple_of=10, description="width of the buckets that are asked for")] = 30.0
     offset_s: Annotated[Seconds, Field(alias="offset", description="newest time that is left out, because its points still come in")] = 45.0
     max_age_s: Annotated[Seconds, Field(alias="max_age", description="what Datadog said is unknown when older than this")] = 180.0
+    trace_rate: Annotated[
+        float, Field(ge=0, le=1, description="share of the routers' requests that are traced, by ddtrace-run; 0: it is not started")
+    ] = 0.01
     needed_to_scale_in: Annotated[bool, Field(description="no fewer replicas while Datadog is read and does not answer")] = True
     gpu_tag: Annotated[
         str, Field(pattern=r"^[a-z0-9_.-]*$", description="tag of dcgm.gpu_utilization that names the model; empty: not read")

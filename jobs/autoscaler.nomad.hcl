@@ -9,7 +9,7 @@ job "warmfleet-autoscaler" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "cd060f9bed42"
+    "warmfleet.source"  = "24a7c3e86855"
   }
 
   group "main" {
@@ -61,8 +61,8 @@ job "warmfleet-autoscaler" {
         image        = "warmfleet/warmfleet:0.1.0"
         network_mode = "host"
         entrypoint   = []
-        command      = "ddtrace-run"
-        args         = ["python", "-m", "autoscaler"]
+        command      = "python"
+        args         = ["-m", "autoscaler"]
       }
 
       template {

@@ -9,7 +9,7 @@ job "warmfleet-router" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "3866a035d995"
+    "warmfleet.source"  = "ff3e2ada4bcc"
   }
 
   group "main" {
@@ -268,6 +268,12 @@ FLEET_JSON
         DD_SERVICE       = "warmfleet-router"
         DD_ENV           = "production"
         DD_VERSION       = "0.1.0"
+
+        # Requests are traced by the relay itself, one in so many. Of the libraries only the API's own pages are left to ddtrace.
+        DD_PATCH_MODULES                     = "aiohttp:false,asyncio:false,consul:false,redis:false"
+        DD_TRACE_SAMPLING_RULES              = jsonencode([{ resource = "GET /health", sample_rate = 0 }, { resource = "GET /metrics", sample_rate = 0 }, { sample_rate = 0.01 }])
+        DD_REMOTE_CONFIGURATION_ENABLED      = "false"
+        DD_INSTRUMENTATION_TELEMETRY_ENABLED = "false"
       }
 
       kill_signal  = "SIGTERM"

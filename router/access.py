@@ -23,6 +23,7 @@ from router.errors import CALLER_LEFT
 
 if TYPE_CHECKING:
     from router.relay import Relay
+    from router.spans import Ids
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Line(msgspec.Struct, frozen=True):
     caller_left: bool
     event: str = "access"
     level: str = "info"
+    trace_id: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="dd.trace_id")
+    span_id: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="dd.span_id")
 
 
 def share(limits: Limits) -> float:
@@ -81,7 +84,7 @@ class AccessLog:
         self._wall = wall
         self._random = random
         self._write = write or _to_stdout
-        self._queue: list[tuple[Note, events.Usage | None, float]] = []
+        self._queue: list[tuple[Note, events.Usage | None, float, Ids | None]] = []
 
     def note(self, relay: Relay, tags: tuple[str, str], status: int, took_s: float) -> None:
         """A request has been answered."""
@@ -97,7 +100,7 @@ class AccessLog:
         selector = plan.selector if plan is not None else None
         note = (self._wall(), relay.request_id, relay.session is not None, selector, route, model, replica)
         more = (relay.attempts, relay.reason, tried, relay.resumes, status, relay.ttft_s, took_s)
-        self._queue.append(((*note, *more), relay.usage, relay.held_s))
+        self._queue.append(((*note, *more), relay.usage, relay.held_s, relay.ids))
 
     async def write_forever(self) -> None:
         while True:
@@ -123,7 +126,7 @@ class AccessLog:
         for piece in pieces(lines):
             self._write(piece)
 
-    def _line(self, note: Note, usage: events.Usage | None, held_s: float) -> bytes:
+    def _line(self, note: Note, usage: events.Usage | None, held_s: float, ids: Ids | None) -> bytes:
         at, request_id, in_session, selector, route, model, replica, attempts, reason, tried, resumes, status, ttft_s, took_s = note
         line = Line(
             time=round(at, 3),
@@ -144,6 +147,8 @@ class AccessLog:
             output_tokens=usage.completion_tokens if usage is not None else None,
             held_ms=round(held_s * 1000, 3),
             caller_left=status == CALLER_LEFT,
+            trace_id=ids.trace if ids is not None else msgspec.UNSET,
+            span_id=ids.span if ids is not None else msgspec.UNSET,
         )
         text = msgspec.json.encode(line) + b"\n"
         self._recorder.count(metrics.LOG_BYTES, model, by=len(text))

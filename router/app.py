@@ -24,7 +24,7 @@ from fleet.consul import Consul
 from fleet.model import Spec
 from fleet.names import Names
 from fleet.recorder import Recorder
-from router import api, chronicle, gauges, reload, watch
+from router import api, chronicle, gauges, reload, tracing, watch
 from router.access import AccessLog, share
 from router.catalogue import Catalogue
 from router.channel import Line, WorkersEnd
@@ -148,6 +148,7 @@ def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
     store = RedisSessions(spec.fleet.redis, spec.router.session_ttl_s, time.monotonic)
     tally = Tally(recorder, catalogue.models)
     plane = DataPlane(catalogue, spec.router, recorder, tally, store, time.monotonic, time.time)
+    plane.traces = tracing.from_process(spec.datadog.trace_rate, plane.random, plane.clock)
     store.hear = plane.hear
     recorder.collectors.append(gauges.collector(plane, lambda: store.away_since))
     store.returned = lambda: plane.sessions.anew(time.monotonic())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from router import traced
 from router.dialects import Dialect
 from router.errors import RouterError
 from router.headers import RequestHead
@@ -67,7 +68,9 @@ class Exchange:
     def begin(self) -> None:
         parts, self._parts = self._parts, []
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        relay = self._relay = Relay(self._line.plane, self, self._path, self._dialect, self.head, body)
+        plane = self._line.plane
+        make = Relay if plane.traces is None else traced.make
+        relay = self._relay = make(plane, self, self._path, self._dialect, self.head, body)
         if self._line.flow.write_paused:
             relay.pause()
         relay.begin()

@@ -29,6 +29,7 @@ from router.room import Room
 from router.select import NoCandidate
 from router.sessions import Session, SessionTable, may_return, next_turn
 from router.snapshot import Endpoint, Published, Snapshot
+from router.spans import Traces
 from router.tally import Tally
 from router.tenant import Gate, Tenant
 from router.usage import Usage
@@ -94,6 +95,8 @@ class DataPlane:
     """Digest of the fleet's description that is in force."""
     access: AccessLog | None = None
     """None: no request is written down."""
+    traces: Traces | None = None
+    """None: no request is traced."""
     gate: Gate | None = None
     """None: there are no tenants, and nobody is asked for a key."""
     usage: Usage | None = None

@@ -34,6 +34,7 @@ from router.select import Choice, NoCandidate, Reason, select
 from router.sessions import Session
 from router.sink import Sink
 from router.spans import Ids
+from router.spans import Ids
 from router.stream import EventStream
 from router.sweep import sweep
 from router.tally import UNKNOWN
@@ -65,6 +66,7 @@ class Relay:
     paused_at: float | None = None
     ttft_s: float | None = None
     usage: events.Usage | None = None
+    ids: Ids | None = None  # of its span, where it is traced
     ids: Ids | None = None  # of its span, where it is traced
     reason: Reason | Literal["-"] = "-"  # why the last attempt was where it was
     moves = ""  # why the ones before it were left

@@ -162,10 +162,29 @@ def test_the_router_takes_its_port_or_any(nomad: Nomad, port: int, static: int |
     }
 
 
-def test_in_production_our_programs_are_traced_and_carry_no_token(nomad: Nomad) -> None:
+@pytest.mark.parametrize(
+    ("variables", "words", "sampled"),
+    [
+        ((), ["ddtrace-run", "python", "-m", "router"], 0.01),
+        (("datadog.trace_rate=0.5",), ["ddtrace-run", "python", "-m", "router"], 0.5),
+        (("datadog.trace_rate=0.0",), ["python", "-m", "router"], None),
+        (("datadog.enabled=false",), ["python", "-m", "router"], None),
+        (("runtime.driver=raw_exec",), ["python", "-m", "ddtrace.commands.ddtrace_run", "python", "-m", "router"], 0.01),
+    ],
+)
+def test_routers_are_traced_where_there_is_an_agent_and_a_rate(
+    nomad: Nomad, variables: tuple[str, ...], words: list[str], sampled: float | None
+) -> None:
+    only = task(parsed(nomad, production(*variables), "router"))
+    assert [only["Config"]["command"], *only["Config"]["args"]] == words
+    rules = json.loads(only["Env"].get("DD_TRACE_SAMPLING_RULES", "[{}]"))
+    assert rules[-1].get("sample_rate") == sampled
+
+
+def test_in_production_our_programs_carry_no_token(nomad: Nomad) -> None:
     job = parsed(nomad, production(), "autoscaler")
     config, only = task(job)["Config"], task(job)
-    assert [config["command"], *config["args"]] == ["ddtrace-run", "python", "-m", "autoscaler"]
+    assert [config["command"], *config["args"]] == ["python", "-m", "autoscaler"]
     assert only["Identity"]["Env"] is True
     assert not [name for name in only["Env"] if "TOKEN" in name or "KEY" in name]
 

@@ -1,0 +1,43 @@
+"""The port through which a relay tells a tracer of itself. `router.tracing` has ddtrace behind it; without one nobody is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from router.headers import RequestHead
+    from router.relay import Relay
+    from router.replica import Replica
+
+
+class Ids(NamedTuple):
+    """Of a span, in the form in which Datadog joins logs to traces."""
+
+    trace: str
+    span: str
+
+
+class Step(Protocol):
+    """The span of one attempt."""
+
+    def lines(self) -> bytes:
+        """Header lines for the engine, so that its spans are children of this one."""
+
+    def end(self, why: str) -> None:
+        """`why` it was left; empty: it answered. Once."""
+
+
+class Span(Protocol):
+    """The span of one request."""
+
+    ids: Ids
+
+    def step(self, replica: Replica) -> Step: ...
+
+    def end(self, relay: Relay, status: int) -> None:
+        """With what the relay knows of the request. Once, after its steps."""
+
+
+class Traces(Protocol):
+    def start(self, path: bytes, head: RequestHead) -> Span | None:
+        """The span of a request whose body is here; None: it is not traced."""

@@ -1,0 +1,170 @@
+"""Spans by ddtrace, where the process was started by `ddtrace-run`. The only user of ddtrace.
+
+Law: a caller's decision to trace is followed, up to so many requests a second; else one request in 1/rate is traced. What is not traced
+makes no span at all, so that it costs nothing; the rate goes with the span, and Datadog's counts of requests come out right.
+ddtrace's own middleware sees the ASGI routes only; relays are made below it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from router.headers import RequestHead
+from router.replica import Replica
+from router.spans import Ids
+
+if TYPE_CHECKING:
+    from router.relay import Relay
+
+_MOST_FOLLOWED_PER_S: Final = 20  # callers may ask for traces; they may not slow the router down with it
+_MARKS: Final = (b"raceparent: ", b"atadog-")
+_FIELD: Final = re.compile(
+    rb"^(traceparent): (00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\r$"
+    rb"|^(x-datadog-(?:trace-id|parent-id|sampling-priority)): (-?\d{1,20})\r$"
+    rb"|^(tracestate|x-datadog-tags|x-datadog-origin): ([ -~]{1,512})\r$",
+    re.MULTILINE | re.IGNORECASE,
+)
+
+
+def from_process(rate: float, random: Callable[[], float], clock: Callable[[], float]) -> DatadogTraces | None:
+    """None where ddtrace was not started with the process, or nothing is to be traced. `rate`: 0 to 1. `clock`: monotonic seconds."""
+    if rate <= 0 or "ddtrace.bootstrap.sitecustomize" not in sys.modules:
+        return None
+    from ddtrace.propagation.http import HTTPPropagator  # noqa: PLC0415 - 30 MB that only those load who want it
+    from ddtrace.trace import tracer  # noqa: PLC0415
+
+    return DatadogTraces(Library(tracer, HTTPPropagator), rate, random, clock) if tracer.enabled else None
+
+
+class Library(NamedTuple):
+    """ddtrace's own, which has types for some of it only."""
+
+    tracer: Any
+    propagator: Any
+
+
+@dataclass(slots=True)
+class DatadogTraces:
+    """`router.spans.Traces`."""
+
+    library: Library
+    rate: float
+    random: Callable[[], float]
+    clock: Callable[[], float]
+    _second: int = 0
+    _followed: int = 0
+
+    def start(self, path: bytes, head: RequestHead) -> DatadogSpan | None:
+        forward = head.forward
+        if (_MARKS[0] in forward or _MARKS[1] in forward) and (parent := self._parent(forward)) is not None:
+            return self._followed_span(path, parent)
+        if self.random() >= self.rate:
+            return None
+        span = self._span(path, None)
+        span.set_tag("manual.keep")
+        span.set_tag("_sample_rate", self.rate)
+        return DatadogSpan(self.library, span)
+
+    def _followed_span(self, path: bytes, parent: Any) -> DatadogSpan | None:
+        """None: the caller does not trace this request, or there were enough in this second."""
+        if parent.sampling_priority <= 0:
+            return None
+        second = int(self.clock())
+        if second != self._second:
+            self._second, self._followed = second, 0
+        self._followed += 1
+        return DatadogSpan(self.library, self._span(path, parent)) if self._followed <= _MOST_FOLLOWED_PER_S else None
+
+    def _span(self, path: bytes, parent: Any) -> Any:
+        resource = f"POST {path.partition(b'?')[0].decode('latin-1')}"
+        span = self.library.tracer.start_span("warmfleet.request", child_of=parent, resource=resource, span_type="web", activate=False)
+        span.set_tag("span.kind", "server")
+        span.set_tag("component", "warmfleet")
+        span.set_tag("http.method", "POST")
+        return span
+
+    def _parent(self, forward: bytes) -> Any | None:
+        """The caller's context with its decision, if its headers are well-formed and say one. None: we decide."""
+        matches = _FIELD.finditer(forward)
+        fields = {match[at].decode().lower(): match[at + 1].decode() for match in matches for at in (1, 3, 5) if match[at]}
+        if any(not 0 < int(fields.get(name, "1")) < 1 << 64 for name in ("x-datadog-trace-id", "x-datadog-parent-id")):
+            return None
+        context = self.library.propagator.extract(fields)
+        return context if context.trace_id and context.sampling_priority is not None else None
+
+
+class DatadogSpan:
+    """`router.spans.Span`."""
+
+    __slots__ = ("_library", "_span", "ids")
+
+    def __init__(self, library: Library, span: Any) -> None:
+        self._library = library
+        self._span = span
+        self.ids = Ids(f"{span.trace_id:032x}", str(span.span_id))
+
+    def step(self, replica: Replica) -> DatadogStep:
+        span = self._library.tracer.start_span(
+            "warmfleet.attempt", child_of=self._span, resource=replica.model, span_type="http", activate=False
+        )
+        span.set_tag("span.kind", "client")
+        span.set_tag("component", "warmfleet")
+        span.set_tag("model", replica.model)
+        span.set_tag("replica", replica.endpoint.alloc_id)
+        return DatadogStep(self._library, span)
+
+    def end(self, relay: Relay, status: int) -> None:
+        span = self._span
+        for name, value in _facts(relay, status).items():
+            if value is not None:
+                span.set_tag(name, value)
+        if status >= 500:
+            span.error = 1
+            span.set_tag("error.type", str(status))
+            span.set_tag("error.message", relay.moves or "no candidate")
+        span.finish()
+
+
+class DatadogStep:
+    """`router.spans.Step`."""
+
+    __slots__ = ("_library", "_span")
+
+    def __init__(self, library: Library, span: Any) -> None:
+        self._library = library
+        self._span = span
+
+    def lines(self) -> bytes:
+        fields: dict[str, str] = {}
+        self._library.propagator.inject(self._span, fields)
+        return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode("latin-1")
+
+    def end(self, why: str) -> None:
+        if why:
+            self._span.error = 1
+            self._span.set_tag("error.type", why)
+        self._span.finish()
+
+
+def _facts(relay: Relay, status: int) -> dict[str, str | float | None]:
+    """Tags of a request's span; None: not known."""
+    plan, usage = relay.plan, relay.usage
+    return {
+        "http.status_code": str(status),
+        "request_id": relay.request_id.decode("latin-1"),
+        "model": relay.model or (plan.wanted if plan is not None else None),
+        "route": plan.route if plan is not None else None,
+        "selector": str(plan.selector) if plan is not None and plan.selector is not None else None,
+        "reason": relay.reason,
+        "moves": relay.moves or None,
+        "attempts": relay.attempts,
+        "resumes": relay.resumes,
+        "held_ms": relay.held_s * 1000,
+        "ttft_ms": None if relay.ttft_s is None else relay.ttft_s * 1000,
+        "input_tokens": None if usage is None else usage.prompt_tokens,
+        "output_tokens": None if usage is None else usage.completion_tokens,
+    }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from fleet.model import Model, Price, Route, Slo, Spec
 from fleet.provider import PROVIDERS, Provider
 from fleet.serving import Strategy
+from router.clocks import MOVING_S
 from router.errors import BadSession, UnknownModel
 from router.hold import DEFAULT, Cold
 from router.requests import AUTO
@@ -59,6 +60,7 @@ class Catalogue:
         self.routes: dict[int, Route] = {r.selector: self._expanded(r) for r in sorted(spec.routes, key=lambda r: r.selector)}
         self._by_name: dict[str, Route] = {route.name: route for route in self.routes.values()}
         self._plans: dict[tuple[str, int | None, str], Plan] = {}
+        self._notice_s = spec.fleet.shutdown_delay_s
 
     def _expanded(self, route: Route) -> Route:
         """The word "providers" in a chain stands for those that it does not name itself, by priority."""
@@ -88,6 +90,12 @@ class Catalogue:
         """Requests at once that a replica is described to carry."""
         known = self.models.get(model)
         return known.capacity.concurrency if known else 1
+
+    def stays_s(self, model: str) -> float:
+        """How long after it left Consul a replica may keep what it streams: Nomad kills it soon after."""
+        known = self.models.get(model)
+        kill_s = known.kill_s if known else 0.0
+        return self._notice_s + kill_s - min(MOVING_S, kill_s / 5)
 
     def check(self, name: str) -> None:
         """Raises: UnknownModel"""

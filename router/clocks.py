@@ -16,6 +16,7 @@ SWEEP_S = 0.25
 CALLER_STALL_S = 60.0
 HEAD_S = 15.0
 BODY_S = 120.0
+MOVING_S = 2.0  # before a replica is killed, in which its streams go elsewhere
 
 
 class Clock(Enum):

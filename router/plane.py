@@ -123,7 +123,9 @@ class DataPlane:
         before, self.snapshot = self.snapshot, snapshot
         gone = self._replicas.keys() - set(snapshot.endpoints)
         for endpoint in gone:
-            self._replicas.pop(endpoint).pool.close()
+            replica = self._replicas.pop(endpoint)
+            replica.pool.close()
+            replica.move_at = self.clock() + self.catalogue.stays_s(replica.model)
         for endpoint in snapshot.endpoints:
             if endpoint not in self._replicas:
                 self._replicas[endpoint] = self._replica(endpoint, fresh=before.index > 0)

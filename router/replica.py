@@ -6,6 +6,7 @@ One that came while this router watched is fresh: it starts slowly (router.ramp)
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 class Replica:
     """`limit`: requests at once, while it starts slowly. `concurrency`: what it is described to carry. `seed`: for router.affinity.
 
+    `move_at`: when what still streams there should be moved, because it is about to be stopped; monotonic seconds.
     `remote`: what is different where it is an external provider; None: it is ours.
     """
 
@@ -37,6 +39,7 @@ class Replica:
         "in_flight",
         "limit",
         "model",
+        "move_at",
         "pool",
         "refused",
         "remote",
@@ -66,6 +69,7 @@ class Replica:
         self.concurrency = concurrency
         self.limit = ramp.start(concurrency) if fresh else ramp.NO_LIMIT
         self.rest_until = 0.0
+        self.move_at = math.inf
         self.refused = False  # the last connect was refused
         self._limit_after = self.limit
         self.seed = zlib.crc32(endpoint.alloc_id.encode())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from router import hedge
 from router.breaker import Event
-from router.clocks import Clock, overdue
+from router.clocks import MOVING_S, Clock, overdue
 from router.errors import UpstreamSilent
 from router.stream import EventStream
 from router.transcript import chunks_bytes
@@ -28,9 +28,16 @@ def sweep(relay: Relay, now: float) -> None:
         if relay.attempt is None:
             relay.resumption.sweep(now)
     elif isinstance(relay.begun, EventStream):
-        relay.begun.compact(chunks_bytes(len(relay.plane.active)))
+        if not _moved(relay, now):
+            relay.begun.compact(chunks_bytes(len(relay.plane.active)))
     else:
         hedge.start_if_due(relay, now)
+
+
+def _moved(relay: Relay, now: float) -> bool:
+    """Its replica has left Consul and is about to be killed: the stream goes on elsewhere, if it can. Asked until it is too late."""
+    attempt = relay.attempt
+    return attempt is not None and 0 <= now - attempt.replica.move_at < MOVING_S and relay.move_away("drain")
 
 
 def _overdue(relay: Relay, now: float) -> Clock | None:

@@ -344,6 +344,25 @@ async def test_a_stream_can_be_moved_away_from_a_replica_that_will_be_stopped(st
     assert all(replica.breaker.failures == 0 for replica in router.wired.plane.replicas())
 
 
+async def test_a_stream_moves_before_its_replica_is_killed_and_not_sooner(start: Start) -> None:
+    shared = first_then(begins_then(silent), GOES_ON)
+    router: Running = await start(engines=[("a", shared), ("b", shared)])
+    plane = router.wired.plane
+    async with await router.connect() as caller:
+        await caller.send(chat(stream=True))
+        await caller.until(1)
+        (relay,) = plane.active
+        home = relay.attempt.replica  # type: ignore[attr-defined]
+        router.warm(without=f"large/{home.endpoint.alloc_id}")
+        now = plane.clock()
+        assert now + plane.catalogue.stays_s("large") - 1 < home.move_at < now + plane.catalogue.stays_s("large") + 1
+        relay.sweep(home.move_at - 0.01)
+        assert relay.attempt.replica is home  # type: ignore[attr-defined]
+        home.move_at = plane.clock()
+        assert text(await caller.reply()) == "One, two, three"
+    assert await router.metric('warmfleet_router_resumes_total{model="large",reason="drain"}') == 1
+
+
 @pytest.mark.parametrize(("more", "replicas"), [({}, "a"), ({"n": 2}, "ab")])
 async def test_a_stream_that_cannot_move_stays(start: Start, more: dict[str, Any], replicas: str) -> None:
     async def waits(play: Play) -> None:

@@ -2,7 +2,8 @@
 
     filter    bounds refuse candidates; none is left: NoneFits
     rank      the strategy's order of the others
-    boost     specialists go first, those that are good at other things only go last; each group keeps its order
+    boost     where the capability was guessed, or the strategy is specialty: specialists go first, those that are good at other
+              things only go last, each group in its order; where the caller named it, the filter has seen to it
     fallback  the first answers; the rest, in order, are for failures
 
 Law: a deterministic function of its arguments. Classifying is the caller's step before it (router.choice.classify), because what a
@@ -32,7 +33,7 @@ class NoneFits(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`order`: names, the first answers. `ranked`: by the strategy alone, with its scores. `boosted`: specialists moved ahead."""
+    """`order`: names, the first answers. `ranked`: by the strategy alone, with its scores. `boosted`: specialists that were moved ahead."""
 
     order: tuple[str, ...]
     strategy: Strategy
@@ -49,14 +50,14 @@ def decide(candidates: Sequence[Candidate], need: Need, strategy: Strategy, weig
         raise NoneFits(refused)
     scores = score(fit, need, strategy, weights)
     ranked = by_score(fit, scores)
-    order = boosted(ranked, need.capability)
+    order = boosted(ranked, need.capability) if strategy == "specialty" or not need.is_said else ranked
     return Decision(
         order=tuple(candidate.name for candidate in order),
         strategy=strategy,
         capability=need.capability,
         refused=tuple(refused),
         ranked=tuple((candidate.name, value) for candidate, value in zip(ranked, sorted(scores, reverse=True), strict=True)),
-        boosted=tuple(candidate.name for candidate in ranked if is_specialist(candidate, need.capability)),
+        boosted=tuple(candidate.name for candidate in order if order != ranked and is_specialist(candidate, need.capability)),
     )
 
 

@@ -96,7 +96,7 @@ def wire(spec: Spec, outside: Outside) -> Wired:
     lease = ConsulLease(consul, names.leader, outside.me, clock=time.monotonic, wall=time.time)
     memories = ConsulMemories(consul, names, lease.fence)
     forecasts = Forecasts(memories, _learner(spec), lambda text: voice.note("forecast", text))
-    readers, folders = _datadog(spec, outside, recorder, voice.journal), _log_folder(spec)
+    readers, folders = _datadog(spec, outside, recorder, voice), _log_folder(spec)
     ports = Ports(
         catalogue=consul,
         metrics=Scraper(outside.session, _scrape_s(spec), time.time),
@@ -151,13 +151,13 @@ def _learner(spec: Spec) -> Learner | None:
     return lightgbm_learner()
 
 
-def _datadog(spec: Spec, outside: Outside, recorder: Recorder, journal: Journal) -> tuple[Reader, ...]:
+def _datadog(spec: Spec, outside: Outside, recorder: Recorder, voice: _Voice) -> tuple[Reader, ...]:
     may = access(outside.environment, spec.datadog.site) if spec.datadog.read else Unknown("datadog.read is false")
     if isinstance(may, Unknown):
-        journal.note("datadog", f"not read: {may.why}; signals come from scrapes alone", time.time())
+        voice.journal.note("datadog", f"not read: {may.why}; signals come from scrapes alone", time.time())
         return ()
     client = Client(outside.session, may, spec.datadog.read_timeout_s)
-    return (Reader(spec, client, recorder, clock=time.time, chance=random.random),)
+    return (Reader(spec, client, recorder, clock=time.time, chance=random.random, tell=lambda text: voice.note("datadog", text)),)
 
 
 def _log_folder(spec: Spec) -> tuple[LogFolder, ...]:

@@ -77,3 +77,6 @@ class LogFolder:
             return {LOG_BYTES_PER_MIN: Unknown(f"log folder {self.folder} {self._trouble}")}
         volume = rate_per_s(self._points, Window(now, self.window_s, self.max_age_s))
         return {LOG_BYTES_PER_MIN: scaled(volume, lambda per_s: 60 * per_s)}
+
+    def remark(self, _now: float, /) -> str:
+        return ""

@@ -35,6 +35,9 @@ class Source(Protocol):
     def signals(self, model: str, now: float, /) -> Mapping[str, Signal]:
         """What it knows now, by name; names that it never knows are left out. Raises nothing."""
 
+    def remark(self, now: float, /) -> str:
+        """What the reader of a decision should know of it besides its signals, or empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -76,6 +79,10 @@ class Reader:
     def confirmed(self, model: Model, scraped: Mapping[str, Signal], world: World) -> Mapping[str, Signal]:
         """The same with what the further sources know."""
         return combined(scraped, [source.signals(model.name, world.now) for source in self.sources])
+
+    def remarks(self, world: World) -> tuple[str, ...]:
+        """Of the further sources."""
+        return tuple(said for source in self.sources if (said := source.remark(world.now)))
 
     def loads(self, model: Model, world: World) -> Mapping[str, Signal]:
         """Requests of each passing replica's engine, by allocation id."""

@@ -3,12 +3,14 @@
 A question fails as a whole and leaves the last answer standing, which grows old until it is Unknown: an outage costs knowledge and
 nothing else. After a 429 the reader waits as long as Datadog says, and a little longer at random, so that several askers of one
 organisation do not come back at the same moment. Where the limit is used up it waits without being told.
+What is refused for long is no outage: refusal.py says what becomes of it.
 What the numbers mean is reading.py's business, and what is done with them the policies'.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -20,6 +22,7 @@ from autoscaler.datadog.errors import DatadogError, Limited, MalformedAnswer, No
 from autoscaler.datadog.queries import queries_for
 from autoscaler.datadog.question import Span, body, span_before
 from autoscaler.datadog.reading import OF_ROUTERS, Signals, readings
+from autoscaler.datadog.refusal import ANSWERED, PATIENCE_S, Refusal
 from autoscaler.signals import Known, Signal, Unknown
 from fleet.metrics import DATADOG_AGE, DATADOG_QUERIES, DATADOG_REMAINING
 from fleet.model import Spec
@@ -47,13 +50,18 @@ class _Answer:
 
 @dataclass(slots=True)
 class Reader:
-    """`clock`: seconds since the epoch; `chance`: a number in [0, 1). One task runs it."""
+    """`clock`: seconds since the epoch; `chance`: a number in [0, 1). `tell` hears when Datadog refuses, and when it no longer does.
+
+    One task runs it.
+    """
 
     spec: Spec
     asks: Asks
     recorder: Recorder
     clock: Callable[[], float]
     chance: Callable[[], float]
+    tell: Callable[[str], None] = lambda _: None
+    _refusal: Refusal = ANSWERED
     _last: _Answer | None = None
     _trouble: str = "it was not asked yet"
 
@@ -73,10 +81,12 @@ class Reader:
             heard = await self._ask()
         except DatadogError as error:
             self._trouble = str(error)
+            self._refused(self._refusal.after(error, self.clock()))
             self.recorder.count(DATADOG_QUERIES, _outcome(error))
             self.recorder.gauges.pop((DATADOG_REMAINING, ()), None)
             return pause_after(error, interval_s, self.chance())
         self._trouble = ""
+        self._refused(ANSWERED)
         self.recorder.count(DATADOG_QUERIES, "ok")
         if isinstance(heard.remaining, Known):
             self.recorder.gauge(DATADOG_REMAINING, value=heard.remaining.value)
@@ -88,8 +98,20 @@ class Reader:
         Where it is not needed to scale in, only what is Known counts: the rest must not make another source less than Known.
         """
         aged = {name: self._aged(signal, now) for name, signal in self._signals(model).items()}
-        counts = {name: signal for name, signal in aged.items() if self.spec.datadog.needed_to_scale_in or isinstance(signal, Known)}
+        needed = self.spec.datadog.needed_to_scale_in and not self._refusal.lasts(now)
+        counts = {name: signal for name, signal in aged.items() if needed or isinstance(signal, Known)}
         return counts | {f"datadog.{name}": signal for name, signal in aged.items()}
+
+    def remark(self, now: float, /) -> str:
+        return self._refusal.told(now) if self.spec.datadog.needed_to_scale_in else ""
+
+    def _refused(self, after: Refusal) -> None:
+        before, self._refusal = self._refusal, after
+        if after.why and not math.isfinite(before.since):
+            needed = f"; nothing is scaled in for {PATIENCE_S / 60:.0f} min, then it is left out"
+            self.tell(after.why + (needed if self.spec.datadog.needed_to_scale_in else ""))
+        if not math.isfinite(after.since) and math.isfinite(before.since):
+            self.tell("Datadog answers again")
 
     async def _ask(self) -> Heard:
         settings, queries = self.spec.datadog, queries_for(self.spec)

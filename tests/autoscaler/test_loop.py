@@ -71,9 +71,13 @@ class Source:
     """Signals of all models, beside those of the scrapes."""
 
     told: Mapping[str, Signal] = field(default_factory=dict)
+    said: str = ""
 
     def signals(self, model: str, now: float, /) -> Mapping[str, Signal]:
         return self.told
+
+    def remark(self, now: float, /) -> str:
+        return self.said
 
 
 @dataclass
@@ -449,6 +453,12 @@ async def test_the_log_rule_asks_for_both_models_and_a_successor_remembers() -> 
     successor = loop_in(world, fleet)
     await passes(successor, world, 1)
     assert [vote.wanted for vote in successor.board.statuses["large-model"].votes if "the log grew" in vote.why] == [2]
+
+
+async def test_what_a_source_remarks_stands_in_every_decision() -> None:
+    world = World(source=Source(said="Datadog is left out, 20 min after it began to refuse"))
+    status = await passes(loop_in(world), world, 2)
+    assert "; Datadog is left out, 20 min after it began to refuse" in status.sentence
 
 
 async def test_who_stands_by_writes_no_memory() -> None:

@@ -304,6 +304,27 @@ async def test_where_datadog_is_not_needed_to_scale_in_only_what_it_knows_is_tol
     assert all(isinstance(signal, Known) for name, signal in told.items() if not name.startswith("datadog."))
 
 
+async def test_keys_that_are_refused_for_long_are_left_out_loudly_until_datadog_answers() -> None:
+    """Half an hour of 403: at first it is as good as an outage, then a mistake that must not hold every replica for ever."""
+    clock, heard = Clock(), list[str]()
+    rows = (("in_flight", MODEL, buckets(*[2.0] * 12)),)
+    refused = [constant(403, b'{"errors":["Forbidden"]}')] * 3
+    async with asking(series(*rows), *refused, series(*rows)) as (client, _):
+        reader = Reader(fleet(), client, Recorder(), clock, lambda: 0.0, heard.append)
+        await reader.ask_once()
+        assert (reader.remark(clock.now), heard) == ("", [])
+        for waited_s in (300, 899, 1):
+            clock.now += waited_s
+            await reader.ask_once()
+            assert (CONCURRENCY in reader.signals("small-model", clock.now)) is (waited_s != 1)
+        assert "left out, 15 min after it began to refuse: Datadog refuses the keys (HTTP 403" in reader.remark(clock.now)
+        assert isinstance(reader.signals("small-model", clock.now)[f"datadog.{CONCURRENCY}"], Unknown)
+        clock.now = NOW
+        await reader.ask_once()
+    assert (reader.remark(clock.now), reader.signals("small-model", NOW)[CONCURRENCY]) == ("", Known(2.0, 45.0))
+    assert [text.partition(":")[0] for text in heard] == ["Datadog refuses the keys (HTTP 403", "Datadog answers again"]
+
+
 async def test_the_age_of_the_data_is_a_gauge_that_grows_in_an_outage() -> None:
     clock, recorder = Clock(), Recorder()
     async with asking(series()) as (client, _):

@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 WORKERS ?= 4
 
-.PHONY: help setup tools up down status test check format render validate plan deploy bench bench-autoscaler simulate gate soak lock clean
+.PHONY: help setup tools up down status test check format render validate terraform-check plan deploy bench bench-autoscaler simulate gate soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ render: setup ## write jobs/*.nomad.hcl from jobs/fleet.toml
 
 validate: setup ## ask Nomad whether it would take the rendered jobs
 	@$(BIN)/warmfleet validate
+
+terraform-check: setup ## terraform fmt, validate and test on terraform/ (needs terraform and Go; providers are stood in for)
+	@$(BIN)/python tools/terraform/check.py
 
 plan: setup ## what deploy would change, in the local system while it is up, else in the fleet (JOBS="..." for some)
 	@$(BIN)/warmfleet plan $(JOBS) || test $$? -eq 1

@@ -31,6 +31,14 @@ class Metric:
 
 ARRIVALS = Metric("warmfleet.router.arrivals", "count", "request", ("model",), "requests for a model, counted before admission: the demand")
 REQUESTS = Metric("warmfleet.router.requests", "count", "request", ("model", "route", "status"), "requests answered, by HTTP status")
+REFUSED = Metric(
+    "warmfleet.router.refused",
+    "count",
+    "request",
+    ("tenant", "reason"),
+    "requests that a tenant's limits refused: key, not_allowed, requests, tokens, budget, or limits_away",
+)
+SPENT = Metric("warmfleet.router.spent", "count", "dollar", ("tenant", "model"), "what the answers of a model or provider cost a tenant")
 IN_FLIGHT = Metric("warmfleet.router.in_flight", "gauge", "request", ("model",), "requests at a replica of the model now")
 HELD = Metric("warmfleet.router.held", "gauge", "request", ("model",), "requests waiting for the model to be warm")
 HOLD_TIME = Metric(

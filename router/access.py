@@ -1,17 +1,12 @@
 """The access log: one JSON line per answered request, written beside the requests and never by one.
 
-Law: a request adds a tuple to a bounded queue and is done; a task makes lines of it four times a second and writes them in a thread, so
-that a log nobody takes away delays no answer. What does not fit is counted as lost and said. What was asked or answered is in no line.
+Law: a request adds a tuple to a queue and is done; router.written makes lines of it. What was asked or answered is in no line.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import select
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -20,15 +15,12 @@ from fleet.model import Router as Limits
 from fleet.recorder import Recorder
 from router import events
 from router.errors import CALLER_LEFT
+from router.written import Written, pieces, to_stdout
 
 if TYPE_CHECKING:
     from router.relay import Relay
     from router.spans import Ids
 
-log = logging.getLogger(__name__)
-
-_EVERY_S: Final = 0.25
-_MOST_QUEUED: Final = 20_000
 _LONGEST_ID: Final = 128
 
 
@@ -65,6 +57,7 @@ def share(limits: Limits) -> float:
 
 
 Note = tuple[float, bytes, bool, int | None, str, str, str | None, int, str, tuple[str, ...], int, int, float | None, float]
+_Noted: TypeAlias = "tuple[Note, events.Usage | None, float, Ids | None]"
 
 
 class AccessLog:
@@ -78,20 +71,14 @@ class AccessLog:
         write: Callable[[bytes], object] | None = None,
     ) -> None:
         self.rate = 0.0
-        self.lost = 0
-        self.most_queued = _MOST_QUEUED
+        self.lines: Written[_Noted] = Written("access log", self._line, _in_pieces(write) if write is not None else to_stdout)
         self._recorder = recorder
         self._wall = wall
         self._random = random
-        self._write = write or _to_stdout
-        self._queue: list[tuple[Note, events.Usage | None, float, Ids | None]] = []
 
     def note(self, relay: Relay, tags: tuple[str, str], status: int, took_s: float) -> None:
         """A request has been answered."""
         if self.rate < 1 and self._random() >= self.rate:
-            return
-        if len(self._queue) >= self.most_queued:
-            self.lost += 1
             return
         model, route = tags
         attempt, plan = relay.attempt, relay.plan
@@ -100,33 +87,10 @@ class AccessLog:
         selector = plan.selector if plan is not None else None
         note = (self._wall(), relay.request_id, relay.session is not None, selector, route, model, replica)
         more = (relay.attempts, relay.reason, tried, relay.resumes, status, relay.ttft_s, took_s)
-        self._queue.append(((*note, *more), relay.usage, relay.held_s, relay.ids))
+        self.lines.put(((*note, *more), relay.usage, relay.held_s, relay.ids))
 
-    async def write_forever(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            await self.write_queued()
-
-    async def write_queued(self) -> None:
-        """Everything that has been noted so far."""
-        taken, self._queue = self._queue, []
-        if self.lost:
-            log.warning(
-                "%d requests are not in the access log: it is not taken away fast enough", self.lost, extra={"event": "access_lost"}
-            )
-            self.lost = 0
-        lines = [self._line(*one) for one in taken]
-        if lines:
-            try:
-                await asyncio.to_thread(self._write_all, lines)
-            except OSError as error:
-                log.warning("%d lines of the access log could not be written: %s", len(lines), error, extra={"event": "access_lost"})
-
-    def _write_all(self, lines: list[bytes]) -> None:
-        for piece in pieces(lines):
-            self._write(piece)
-
-    def _line(self, note: Note, usage: events.Usage | None, held_s: float, ids: Ids | None) -> bytes:
+    def _line(self, noted: _Noted) -> bytes:
+        note, usage, held_s, ids = noted
         at, request_id, in_session, selector, route, model, replica, attempts, reason, tried, resumes, status, ttft_s, took_s = note
         line = Line(
             time=round(at, 3),
@@ -155,18 +119,9 @@ class AccessLog:
         return text
 
 
-def pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Whole lines in pieces that a pipe takes at once, so that those of several workers do not run into each other."""
-    piece = b""
-    for line in lines:
-        if piece and len(piece) + len(line) > select.PIPE_BUF:
-            yield piece
-            piece = b""
-        piece += line
-    if piece:
-        yield piece
+def _in_pieces(write: Callable[[bytes], object]) -> Callable[[list[bytes]], None]:
+    def write_all(lines: list[bytes]) -> None:
+        for piece in pieces(lines):
+            write(piece)
 
-
-def _to_stdout(data: bytes) -> None:
-    while data:
-        data = data[os.write(1, data) :]
+    return write_all

@@ -18,6 +18,7 @@ from router import conversations, errors, methods
 from router.errors import NoAnswer, RouterError, UnknownModel
 from router.ledger import Report, recorder
 from router.plane import DataPlane
+from router.tenants.door import visit_of
 
 _NOT_OURS: dict[int, tuple[str, str]] = {
     404: ("not_found", "There is nothing here; GET /docs lists what is."),
@@ -46,14 +47,18 @@ def _add_catalogue(app: FastAPI, plane: DataPlane, fleet: str) -> None:
     def entry(name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": 0, "owned_by": fleet}
 
+    def names(request: Request) -> tuple[str, ...]:
+        visit = visit_of(request)
+        return tuple(name for name in plane.catalogue.names() if visit is None or visit.may(name))
+
     @app.get("/v1/models", tags=["models"])
-    async def models() -> dict[str, Any]:
-        """What may stand in `model`: models and, as aliases, routes. Configuration, not what is up."""
-        return {"object": "list", "data": [entry(name) for name in plane.catalogue.names()]}
+    async def models(request: Request) -> dict[str, Any]:
+        """What may stand in `model`: models and, as aliases, routes; for a tenant, those it may use. Configuration, not what is up."""
+        return {"object": "list", "data": [entry(name) for name in names(request)]}
 
     @app.get("/v1/models/{name}", tags=["models"])
-    async def model(name: str) -> dict[str, Any]:
-        if name not in plane.catalogue.names():
+    async def model(name: str, request: Request) -> dict[str, Any]:
+        if name not in names(request):
             raise UnknownModel(name)
         return entry(name)
 

@@ -43,6 +43,8 @@ from router.redis import RedisSessions
 from router.reload import Descriptions, live_limits
 from router.snapshot import Snapshot
 from router.tally import Tally
+from router.tenants.door import Door
+from router.tenants.tenancy import Tenancy
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ def wire(
     plane.recorder.collectors.append(status.collector(plane, lambda: abroad.missing))
     reports = Reports(plane, store, simulations)
     access = AccessLog(plane.recorder, plane.wall, plane.random)
+    tenancy = Tenancy(spec, plane, store)
 
     def apply(now: Spec, digest: str) -> None:
         abroad.take(now)
@@ -89,6 +92,7 @@ def wire(
             plane.recorder.count(metrics.LOG_BYTES, model, by=0)
         access.rate = share(plane.limits)
         plane.access = access if access.rate else None
+        tenancy.take(now)
 
     apply(spec, description)
     descriptions = Descriptions(spec, description, Names(spec.fleet.name).spec, apply)
@@ -97,7 +101,7 @@ def wire(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         consul = Consul(spec.fleet.consul, consul_token)
         end = reports.end = WorkersEnd(await Line.over(parent), reports.own, simulations.start) if parent is not None else None
-        parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.write_forever()]
+        parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.lines.write_forever(), *tenancy.parts()]
         parts += [reload.follow(consul, Names(spec.fleet.name), descriptions), simulations.sweep_forever()]
         tasks = [_start(part) for part in parts]
         try:
@@ -108,13 +112,15 @@ def wire(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await access.write_queued()
+            await access.lines.write_queued()
+            await tenancy.close()
             if end is not None:
                 await end.leave()
             await store.close()
             await consul.close()
 
     app = FastAPI(title="Warmfleet router", lifespan=lifespan)
+    app.add_middleware(Door, gate=lambda: plane.gate)
     app.add_middleware(BodyLimit, limit_bytes=lambda: plane.limits.max_body_bytes)
     api.install(app, plane, spec.fleet.name, reports.everyone)
     app.include_router(providers.routes(plane, abroad, reports.everyone))

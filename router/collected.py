@@ -32,13 +32,14 @@ class Answer:
 Asking: TypeAlias = Coroutine[Any, Any, Answer]
 
 
-async def ask(plane: DataPlane, path: bytes, body: bytes, session: str | None) -> Answer:
-    """Relays a request that does not stream. Cancelling it closes the engine's connection.
+async def ask(plane: DataPlane, path: bytes, body: bytes, session: str | None, authorization: bytes | None) -> Answer:
+    """Relays a request that does not stream. Cancelling it closes the engine's connection. `authorization`: whose name it is made in.
 
     Raises:
         UpstreamFailed: the engine broke in the middle of an answer too large to hold.
     """
-    head = RequestHead(b"content-type: application/json\r\n", len(body), session.encode() if session else None, None, False, False)
+    own_session = session.encode() if session else None
+    head = RequestHead(b"content-type: application/json\r\n", len(body), own_session, None, False, False, authorization)
     sink = _Collected()
     relay = Relay(plane, sink, path, dialect(path), head, body)
     relay.begin()

@@ -24,7 +24,8 @@ from router.collected import Answer
 from router.errors import UnknownSession, UpstreamFailed
 from router.plane import DataPlane
 from router.sessions import Session
-from router.tenant import Tenant, tenant
+from router.tenant import Tenant, Visit, tenant
+from router.tenants.door import authorization_of, visit_of
 
 _PASSED = (b"content-type", b"retry-after", b"x-should-retry", b"x-warm-eta", b"x-request-id", b"x-route", b"x-session-id")
 
@@ -87,58 +88,71 @@ def routes(plane: DataPlane) -> APIRouter:
 
     @api.post("/initiate_call")
     async def initiate_call(wanted: InitiateCall, request: Request) -> Call:
-        session_id, session = await initiate(plane, wanted, _tenant(request))
+        session_id, session = await initiate(plane, wanted, _tenant(request), visit_of(request))
         plan = _plan(plane, wanted.model, session)
         return Call(session_id=session_id, selector=session.selector, route=plan.route, model=plan.chain[0])
 
     @api.post("/chat_completions", response_model=ChatAnswer)
     async def chat_completions(said: ChatMessage, request: Request) -> ChatAnswer | Response:
-        session = await _known(plane, said.session_id)
-        answer = await _while_connected(_ask(plane, said), request)
+        session = await _known(plane, said.session_id, visit_of(request))
+        answer = await _while_connected(_ask(plane, said, authorization_of(request)), request)
         if answer.status != 200:
             return _as_it_is(answer)
         return ChatAnswer(session_id=said.session_id, response=_text(answer), model=answer.model or "", selector=session.selector)
 
     @api.get("/sessions/{session_id}")
-    async def session(session_id: str) -> Kept:
-        return _kept(plane, session_id, await _known(plane, session_id))
+    async def session(session_id: str, request: Request) -> Kept:
+        return _kept(plane, session_id, await _known(plane, session_id, visit_of(request)))
 
     @api.delete("/sessions/{session_id}", status_code=204)
-    async def end(session_id: str) -> None:
+    async def end(session_id: str, request: Request) -> None:
         """Ends it everywhere; answers under way are finished. One that nobody knows has ended already."""
-        plane.end(selector.parse(session_id.encode()))
+        visit, parsed = visit_of(request), selector.parse(session_id.encode())
+        known = (plane.known(parsed) or await plane.look_up(parsed, visit.name)) if visit is not None else None
+        if visit is not None and known is not None:
+            visit.claim(known)
+        plane.end(parsed)
 
     return api
 
 
-async def initiate(plane: DataPlane, wanted: InitiateCall, owner: Tenant) -> tuple[str, Session]:
+async def initiate(plane: DataPlane, wanted: InitiateCall, owner: Tenant, visit: Visit | None) -> tuple[str, Session]:
     """Starts a session, or finds the one that already has this id if nothing else is asked for.
 
     Raises:
         BadSession: the id is malformed, or no route has the selector.
         UnknownModel: the model is not in the catalogue.
+        UnknownSession, NotAllowed: it is another tenant's, or the route or model is not for this one.
     """
     session_id = selector.parse(wanted.session_id.encode()) if wanted.session_id is not None else None
     known = None if session_id is None else plane.known(session_id) or await plane.look_up(session_id, owner)
+    if visit is not None and known is not None:
+        known = visit.claim(known)
     if session_id is not None and known is not None and wanted.selector is None and wanted.model is None:
         return session_id, known
-    number = _selector(plane, wanted)
+    if visit is not None and wanted.model is not None:
+        visit.asked(wanted.model)
+    number = _selector(plane, wanted, visit)
     begun = plane.new_session(number, _swapped(plane, wanted.model, number))
     if session_id is None:
         session_id = selector.new_id(number, plane.random_bits(124))
     plane.check_id(session_id, number)
     session = replace(begun, generation=known.generation + 1) if known is not None else begun  # so that every router takes it over
+    if visit is not None:
+        visit.cut(_plan(plane, wanted.model, session))
+        session = visit.claim(session)
     plane.start(session_id, session, owner)
     return session_id, session
 
 
-def _selector(plane: DataPlane, wanted: InitiateCall) -> int:
+def _selector(plane: DataPlane, wanted: InitiateCall, visit: Visit | None) -> int:
     if wanted.selector is not None:
         plane.catalogue.check_selector(wanted.selector)
         return wanted.selector
     if wanted.session_id is not None and (own := selector.selector_of(wanted.session_id)) in plane.catalogue.routes and own is not None:
         return own
-    return plane.catalogue.selector_for(wanted.model or requests.AUTO)
+    model = wanted.model or requests.AUTO
+    return plane.catalogue.selector_for(model if visit is None else visit.asked(model))
 
 
 def _swapped(plane: DataPlane, model: str | None, number: int) -> str:
@@ -151,8 +165,8 @@ def _swapped(plane: DataPlane, model: str | None, number: int) -> str:
 
 
 def _tenant(request: Request) -> Tenant:
-    authorization = request.headers.get("authorization")
-    return tenant(authorization.encode("latin-1") if authorization else None, request.client.host if request.client else "")
+    visit = visit_of(request)
+    return visit.name if visit is not None else tenant(authorization_of(request), request.client.host if request.client else "")
 
 
 def _plan(plane: DataPlane, model: str | None, session: Session) -> Plan:
@@ -173,18 +187,18 @@ def _kept(plane: DataPlane, session_id: str, session: Session) -> Kept:
     )
 
 
-async def _known(plane: DataPlane, session_id: str) -> Session:
+async def _known(plane: DataPlane, session_id: str, visit: Visit | None) -> Session:
     """Raises: UnknownSession, BadSession"""
     parsed = selector.parse(session_id.encode())
     session = plane.known(parsed) or await plane.look_up(parsed)
     if session is None:
         raise UnknownSession("No session has this id; start one with POST /initiate_call.", param="session_id")
-    return session
+    return session if visit is None else visit.claim(session)
 
 
-async def _ask(plane: DataPlane, said: ChatMessage) -> Answer:
+async def _ask(plane: DataPlane, said: ChatMessage, authorization: bytes | None) -> Answer:
     body = {"model": said.model or requests.AUTO, "messages": [{"role": "user", "content": said.message}]}
-    return await collected.ask(plane, b"/v1/chat/completions", msgspec.json.encode(body), said.session_id)
+    return await collected.ask(plane, b"/v1/chat/completions", msgspec.json.encode(body), said.session_id, authorization)
 
 
 async def _while_connected(answer: collected.Asking, request: Request) -> Answer:

@@ -101,6 +101,11 @@ class RedisSessions:
         self._rest_until = 0.0
         self._wake.set()
 
+    @property
+    def client(self) -> redis.asyncio.Redis | None:
+        """The connections, for what else is kept there; None: no Redis is known. It changes when Redis moves."""
+        return self._client
+
     def queued(self) -> int:
         """Sessions that wait to be written."""
         return len(self._queue)

@@ -33,6 +33,12 @@ class Visit(Protocol):
     def asked(self, model: str) -> str:
         """What a body's `model` means for this tenant. Raises: NotAllowed"""
 
+    def may(self, name: str) -> bool:
+        """This tenant may ask for a model, provider or route by this name."""
+
+    def cut(self, plan: Plan) -> Plan:
+        """The plan without what is not allowed. Raises: NotAllowed"""
+
     def claim(self, session: Session) -> Session:
         """The session as this tenant's. Raises: UnknownSession: it is another one's."""
 

@@ -16,6 +16,7 @@ import msgspec
 
 from router.errors import CALLER_LEFT
 from router.stream import EventStream
+from router.tally import UNKNOWN
 from router.tenants.prices import Prices
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Usage:
 
     def tell(self, relay: Relay, tags: tuple[str, str], status: int, took_s: float) -> None:
         """The request is over; `tags` are its model and route."""
-        model, route = tags
+        model, route = tags if relay.attempts else (UNKNOWN, tags[1])
         tokens, visit = tokens_of(relay, status), relay.visit
         facts = Answered(
             self._wall(),

@@ -21,7 +21,7 @@ from router.tenants.rows import SCRIPT, Answer, Ask, Batch, Settle, Verdict, pac
 
 log = logging.getLogger(__name__)
 
-_WAIT_S: Final = 0.25
+WAIT_S: Final = 0.25
 _REST_S: Final = 1.0
 _MOST_ASKS: Final = 256
 LIFE_S: Final = 120.0
@@ -39,12 +39,19 @@ class RedisBooks:
     """`serve_forever` must run for asks to be answered. `life_s`: of what this router has set aside, after its last sign of life."""
 
     def __init__(
-        self, client: Callable[[], redis.asyncio.Redis | None], clock: Callable[[], float], own_id: str, *, life_s: float = LIFE_S
+        self,
+        client: Callable[[], redis.asyncio.Redis | None],
+        clock: Callable[[], float],
+        own_id: str,
+        *,
+        life_s: float = LIFE_S,
+        wait_s: float = WAIT_S,
     ) -> None:
         self._client = client
         self._clock = clock
         self._own_id = own_id
         self._life_s = life_s
+        self._wait_s = wait_s
         self._asks: list[_Waiting] = []
         self._settles: dict[tuple[str, str, int], list[int]] = {}
         self._wake = asyncio.Event()
@@ -109,12 +116,13 @@ class RedisBooks:
         self._number += 1
         asks = [ask for ask, _ in waiting]
         packed = pack(Batch(self._number, [Settle(*key, *sums) for key, sums in settles.items()], asks))
+        self._unsure = packed, asks
         found = await self._send(packed)
         if found is None:
-            self._unsure = packed, asks
             self._tell_away(waiting)
             self._tell_away_the_rest()
             return False
+        self._unsure = None
         for (ask, told), verdict in zip(waiting, found, strict=True):
             self._held += verdict.answer == Answer.GRANTED
             if not told(verdict):
@@ -152,7 +160,7 @@ class RedisBooks:
             if client is None:
                 raise ConnectionError("no Redis is known")
             script = self._script_of(client)
-            async with asyncio.timeout(_WAIT_S):
+            async with asyncio.timeout(self._wait_s):
                 answer = cast("bytes", await script([], [self._own_id, round(self._life_s * 1000), packed]))
             found = verdicts(answer)
         except (RedisError, OSError, msgspec.MsgspecError) as error:

@@ -70,8 +70,10 @@ class Bound:
     generates: bool = True
 
 
-def bound(path: bytes, body: bytes, *, context: int, most_tokens: int | None) -> Bound:
-    """`context`: the longest one of those that may answer. `most_tokens`: of an answer to a request that names no limit; None: the context.
+def bound(path: bytes, body: bytes, *, context: int, most_tokens: int, limits: bool) -> Bound:
+    """`context`: the longest one of those that may answer. `most_tokens`: of an answer to a request that names no limit.
+
+    `limits`: that is written into it; else it is a guess.
 
     Raises:
         BadRequest: a limit is not a whole number, or negative.
@@ -82,11 +84,11 @@ def bound(path: bytes, body: bytes, *, context: int, most_tokens: int | None) ->
         return Bound(len(body) + _TEMPLATE_TOKENS, 0, len(body) // _BYTES_PER_TOKEN, body, hides_usage=False, generates=False)
     asked = _read(body)
     named = _named(asked, name)
-    longest = min(context if most_tokens is None else most_tokens, context) if named is None else min(named, context)
+    longest = min(most_tokens if named is None else named, context)
     answers = _answers(asked)
     prompts = context if _ELSEWHERE(body) else min(len(body) + _TEMPLATE_TOKENS, context * _prompt_count(asked))
     hides = bool(asked.stream) and path in _STREAM_OPTIONS and not (asked.stream_options and asked.stream_options.include_usage)
-    changed = _changed(body, name if named is None and most_tokens is not None else None, longest, usage=hides)
+    changed = _changed(body, name if named is None and limits else None, longest, usage=hides)
     output = min(longest * answers, _MOST)
     return Bound(prompts, output, len(body) // _BYTES_PER_TOKEN + output, changed, hides)
 

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from fleet.errors import SpecError
 from fleet.model import Replicas, Router, Spec
 from fleet.spec import parse
-from router.access import AccessLog, pieces, share
+from router.access import AccessLog, share
 from router.chronicle import View, changes
 from router.grace import GRACE_S, Grace
 from router.lines import JsonLines, speak_json
 from router.plane import Feed
 from router.reload import Descriptions, live_limits, needs_restart
 from router.snapshot import Endpoint, Snapshot
+from router.written import pieces
 from tests.router.client import chat
 from tests.router.conftest import LIMITS, SPEC, Running, Start, until, with_limits
 from tests.router.upstream import DONE, SSE_HEAD, Play, chunked, delta, plays_and_cuts, says_hello
@@ -119,7 +120,7 @@ def access(router: Running, rate: float = 1.0, seed: int = 1) -> tuple[AccessLog
 
 
 async def written(log: AccessLog, out: io.BytesIO) -> list[dict[str, Any]]:
-    await log.write_queued()
+    await log.lines.write_queued()
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
@@ -176,7 +177,7 @@ async def test_a_sample_is_about_its_share(start: Start) -> None:
 async def test_a_log_that_nobody_takes_away_loses_lines_and_says_so(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     router: Running = await start(engines=[("a", says_hello)])
     log, out = access(router)
-    log.most_queued = 2
+    log.lines.most_queued = 2
     for _ in range(5):
         await router.call(chat())
     assert len(await written(log, out)) == 2

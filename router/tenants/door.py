@@ -1,0 +1,68 @@
+"""The gate for what is not relayed: sessions, lists, analytics, and whatever else is asked of the ASGI app.
+
+Law: without a key of a tenant nothing is answered but /health and /metrics (which hold no secrets and are read by Consul and scrapers), the
+pages that say what the API is, what has a key of its own, and OPTIONS. Who asks is in `request.state.visit` afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from router import errors
+from router.errors import NoKey
+from router.tenant import Gate, Visit
+
+_OPEN: Final = frozenset(("/health", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"))
+_OWN_KEY: Final = ("/simulate/",)
+
+
+class Door:
+    """`gate`: the one that is in force; None: nobody is asked for a key."""
+
+    def __init__(self, app: ASGIApp, gate: Callable[[], Gate | None]) -> None:
+        self._app = app
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gate = self._gate() if scope["type"] == "http" else None
+        if gate is None or _is_open(scope):
+            await self._app(scope, receive, send)
+            return
+        try:
+            visit = gate.enter(_authorization(scope))
+        except NoKey as error:
+            await _refusal(error)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["visit"] = visit
+        await self._app(scope, receive, send)
+
+
+def visit_of(request: Request) -> Visit | None:
+    """Who asks; None: there are no tenants."""
+    visit: Visit | None = getattr(request.state, "visit", None)
+    return visit
+
+
+def authorization_of(request: Request) -> bytes | None:
+    """The key as it came, for a request that is made in the name of this one."""
+    return _authorization(request.scope)
+
+
+def _is_open(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path in _OPEN or path.startswith(_OWN_KEY) or scope["method"] == "OPTIONS"
+
+
+def _authorization(scope: Scope) -> bytes | None:
+    found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")}
+    return found.get(b"authorization") or found.get(b"x-api-key")
+
+
+def _refusal(error: NoKey) -> Response:
+    fields = {name.decode(): value.decode() for name, value in errors.extra_headers(error)}
+    return Response(errors.encode(error), errors.to_http(error).status, fields, "application/json")

@@ -1,0 +1,127 @@
+"""Traces of a router process under ddtrace-run, as Datadog's own test agent receives them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.contract.router_program import TRACED, RouterProgram, until
+from tests.contract.test_router_consul import Process
+from tests.contract.trace_agent import Span, TraceAgent, trace_agent
+from tests.router.client import chat
+from tests.router.upstream import Heard, resets, says_hello
+from tests.servers import ConsulServer
+
+pytestmark = pytest.mark.contract
+
+CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}"
+
+
+@asynccontextmanager
+async def traced_router(program: RouterProgram, models: str) -> AsyncIterator[tuple[Process, TraceAgent]]:
+    async with trace_agent(program.folder) as agent:
+        program.environment |= {
+            "DD_TRACE_AGENT_URL": agent.url,
+            "DD_SERVICE": "t-router",
+            "DD_ENV": "test",
+            "DD_VERSION": "1.2.3",
+            "DD_PATCH_MODULES": "aiohttp:false,asyncio:false,consul:false,redis:false",
+            "DD_REMOTE_CONFIGURATION_ENABLED": "false",
+            "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
+        }
+        async with program.running(*TRACED) as process:
+            await process.until("/health", 200, f"j['models'] == {models}")
+            yield process, agent
+
+
+def hexadecimal(span: Span, key: str) -> str:
+    return f"{int(span[key]) & (1 << 64) - 1:016x}"
+
+
+def assert_tells_of(heard: Heard, root: Span, step: Span) -> None:
+    """The engine was told of the attempt, in both dialects."""
+    version, trace_id, parent, flags = str(heard.header("traceparent")).split("-")
+    assert (version, flags) == ("00", "01")
+    assert trace_id.endswith(hexadecimal(root, "trace_id"))
+    assert parent == hexadecimal(step, "span_id")
+    assert int(str(heard.header("x-datadog-trace-id"))) == int(trace_id[16:], 16)
+    assert int(str(heard.header("x-datadog-parent-id"))) == int(parent, 16)
+    assert int(str(heard.header("x-datadog-sampling-priority"))) > 0
+
+
+def access_line(log: Path, request_id: str) -> dict[str, object]:
+    lines = [json.loads(line) for line in log.read_text().splitlines() if '"event":"access"' in line]
+    return next(line for line in lines if line["request_id"] == request_id)
+
+
+async def test_a_request_is_a_span_its_attempts_are_children_and_engine_and_log_know_them(
+    consul_server: ConsulServer, tmp_path: Path
+) -> None:
+    program = RouterProgram(consul_server.address, tmp_path, trace_rate="1.0")
+    async with program.engine("alloc-a", says_hello) as engine, traced_router(program, "{'large': 1, 'small': 0}") as (process, agent):
+        secret = {"authorization": "Bearer sk-secret", "x-request-id": "req-one"}
+        assert (await process.call(chat(headers=secret, user="my secret question"))).status == 200
+        root, (step,) = await agent.request_span("req-one")
+        assert (root["service"], root["resource"], root["type"]) == ("t-router", "POST /v1/chat/completions", "web")
+        assert root["meta"]["env"] == "test" and root["meta"]["version"] == "1.2.3"
+        told = {key: root["meta"].get(key) for key in ("span.kind", "http.status_code", "model", "route", "selector")}
+        assert told == {"span.kind": "server", "http.status_code": "200", "model": "large", "route": "best", "selector": "0"}
+        assert (root["metrics"]["attempts"], root["metrics"]["input_tokens"], root["metrics"]["output_tokens"]) == (1, 7, 3)
+        assert root["metrics"]["_sample_rate"] == 1 and root["metrics"]["_sampling_priority_v1"] == 2
+        assert (step["parent_id"], step["trace_id"]) == (root["span_id"], root["trace_id"])
+        assert step["meta"]["replica"] == "alloc-a" and not step["error"] and not root["error"]
+        assert_tells_of(engine.heard[-1], root, step)
+        assert not re.search("secret", json.dumps(await agent.traces()))
+        await until(lambda: '"request_id":"req-one"' in process.log.read_text())
+        line = access_line(process.log, "req-one")
+        assert str(line["dd.trace_id"]).endswith(hexadecimal(root, "trace_id"))
+        assert int(str(line["dd.span_id"])) == root["span_id"]
+        await until(lambda: '"dd.service":"t-router"' in process.log.read_text())
+
+
+async def test_a_failover_shows_both_attempts_and_the_second_engine_is_told_of_the_second(
+    consul_server: ConsulServer, tmp_path: Path
+) -> None:
+    program = RouterProgram(consul_server.address, tmp_path, trace_rate="1.0")
+    async with (
+        program.engine("alloc-bad", resets),
+        program.engine("alloc-good", says_hello, model="small") as good,
+        traced_router(program, "{'large': 1, 'small': 1}") as (process, agent),
+    ):
+        assert (await process.call(chat(headers={"x-request-id": "req-moved"}))).status == 200
+        root, steps = await agent.request_span("req-moved")
+        assert [(step["meta"]["replica"], step["error"], step["meta"].get("error.type")) for step in steps] == [
+            ("alloc-bad", 1, "connection"),
+            ("alloc-good", 0, None),
+        ]
+        assert root["meta"]["moves"] == "connection" and root["meta"]["model"] == "small" and not root["error"]
+        assert_tells_of(good.heard[-1], root, steps[1])
+
+
+async def test_a_callers_decision_is_followed_and_its_trace_goes_on(consul_server: ConsulServer, tmp_path: Path) -> None:
+    program = RouterProgram(consul_server.address, tmp_path, trace_rate="1e-12")
+    async with program.engine("alloc-a", says_hello) as engine, traced_router(program, "{'large': 1, 'small': 0}") as (process, agent):
+        theirs, not_theirs = CALLER.format(flags="01"), CALLER.format(flags="00")
+        for request_id, fields in (
+            ("req-w3c", {"Traceparent": theirs}),
+            ("req-not", {"traceparent": not_theirs}),
+            ("req-dd", {"X-Datadog-Trace-Id": "12", "x-datadog-parent-id": "34", "x-datadog-sampling-priority": "2"}),
+            ("req-junk", {"traceparent": "junk", "x-datadog-trace-id": "0"}),
+        ):
+            assert (await process.call(chat(headers={**fields, "x-request-id": request_id}))).status == 200
+        root, (step,) = await agent.request_span("req-w3c")
+        assert hexadecimal(root, "trace_id") == "8448eb211c80319c" and hexadecimal(root, "parent_id") == "b7ad6b7169203331"
+        assert_tells_of(engine.heard[0], root, step)
+        assert str(engine.heard[0].header("traceparent")).startswith("00-0af7651916cd43dd8448eb211c80319c-")
+        assert engine.heard[0].head.lower().count(b"\r\ntraceparent:") == 1
+        other, _ = await agent.request_span("req-dd")
+        assert (other["trace_id"], other["parent_id"]) == (12, 34)
+        assert engine.heard[1].header("traceparent") == not_theirs  # on its way unchanged: their trace is not ours to end
+        assert engine.heard[3].header("traceparent") == "junk"
+        traced = {span["meta"].get("request_id") for trace in await agent.traces() for span in trace}
+        assert not traced & {"req-not", "req-junk"}

@@ -41,9 +41,10 @@ class Secure(Upstream):
     """An upstream that speaks TLS."""
 
     tls: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
 

@@ -21,9 +21,15 @@ resource "nomad_dynamic_host_volume" "weights" {
   node_pool = each.value.pool
   node_id   = each.value.node
 
-  # Several replicas of a node read it at the same time.
+  # What a job asks for with read_only = true: any number of replicas of the node.
   capability {
-    access_mode     = "single-node-multi-writer"
+    access_mode     = "single-node-reader-only"
+    attachment_mode = "file-system"
+  }
+
+  # For a job of yours that puts the weights there.
+  capability {
+    access_mode     = "single-node-writer"
     attachment_mode = "file-system"
   }
 

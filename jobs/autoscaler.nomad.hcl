@@ -240,7 +240,7 @@ FLEET_JSON
         DD_VERSION       = "0.1.0"
       }
 
-      # Its rights in Nomad are those of this identity (NOMAD_TOKEN), in Consul those of the role for Nomad's workloads (CONSUL_TOKEN).
+      # Its rights in Nomad are those of this identity (NOMAD_TOKEN), in Consul those of the role for this task (CONSUL_HTTP_TOKEN).
       identity {
         env = true
       }

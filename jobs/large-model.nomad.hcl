@@ -8,7 +8,7 @@ job "warmfleet-large-model" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "b669010a926a"
+    "warmfleet.source" = "3cbe7a9286e9"
   }
 
   node_pool = "gpu"
@@ -54,6 +54,13 @@ job "warmfleet-large-model" {
       unlimited      = true
     }
 
+    # A drained node gives its replicas up one by one, each a cold start after the one before.
+    migrate {
+      max_parallel     = 1
+      min_healthy_time = "15m"
+      healthy_deadline = "20m"
+    }
+
     # A node that Nomad cannot reach still serves: no second copy is started on scarce devices.
     disconnect {
       lost_after = "1h"
@@ -77,7 +84,7 @@ job "warmfleet-large-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "b669010a926a"
+        version     = "3cbe7a9286e9"
       }
 
       # A replica of a new version does not say `model` before it is promoted: nobody sends it requests or counts on it.
@@ -88,7 +95,7 @@ job "warmfleet-large-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "b669010a926a"
+        version     = "3cbe7a9286e9"
       }
 
       check {
@@ -133,7 +140,7 @@ job "warmfleet-large-model" {
         labels = [{
           "com.datadoghq.tags.service" = "warmfleet-large-model"
           "com.datadoghq.tags.env"     = "production"
-          "com.datadoghq.tags.version" = "b669010a926a"
+          "com.datadoghq.tags.version" = "3cbe7a9286e9"
           "com.datadoghq.ad.logs"      = jsonencode([{ source = "vllm", service = "warmfleet-large-model" }])
 
           "com.datadoghq.ad.checks" = jsonencode({

@@ -9,7 +9,7 @@ job "warmfleet-router" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "ff3e2ada4bcc"
+    "warmfleet.source"  = "45dc7f01906e"
   }
 
   group "main" {
@@ -275,6 +275,9 @@ FLEET_JSON
         DD_REMOTE_CONFIGURATION_ENABLED      = "false"
         DD_INSTRUMENTATION_TELEMETRY_ENABLED = "false"
       }
+
+      # Its rights in Consul are those of the role for this task (CONSUL_HTTP_TOKEN).
+      consul {}
 
       kill_signal  = "SIGTERM"
       kill_timeout = "65s"

@@ -8,7 +8,7 @@ job "warmfleet-small-model" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "d92160187a49"
+    "warmfleet.source" = "a00a0cd41ce1"
   }
 
   node_pool = "gpu"
@@ -54,6 +54,13 @@ job "warmfleet-small-model" {
       unlimited      = true
     }
 
+    # A drained node gives its replicas up one by one, each a cold start after the one before.
+    migrate {
+      max_parallel     = 1
+      min_healthy_time = "10m"
+      healthy_deadline = "15m"
+    }
+
     # A node that Nomad cannot reach still serves: no second copy is started on scarce devices.
     disconnect {
       lost_after = "1h"
@@ -77,7 +84,7 @@ job "warmfleet-small-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "d92160187a49"
+        version     = "a00a0cd41ce1"
       }
 
       # A replica of a new version does not say `model` before it is promoted: nobody sends it requests or counts on it.
@@ -88,7 +95,7 @@ job "warmfleet-small-model" {
         engine      = "vllm"
         alloc_id    = "${NOMAD_ALLOC_ID}"
         alloc_index = "${NOMAD_ALLOC_INDEX}"
-        version     = "d92160187a49"
+        version     = "a00a0cd41ce1"
       }
 
       check {
@@ -133,7 +140,7 @@ job "warmfleet-small-model" {
         labels = [{
           "com.datadoghq.tags.service" = "warmfleet-small-model"
           "com.datadoghq.tags.env"     = "production"
-          "com.datadoghq.tags.version" = "d92160187a49"
+          "com.datadoghq.tags.version" = "a00a0cd41ce1"
           "com.datadoghq.ad.logs"      = jsonencode([{ source = "vllm", service = "warmfleet-small-model" }])
 
           "com.datadoghq.ad.checks" = jsonencode({

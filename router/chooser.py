@@ -9,9 +9,7 @@ It opens nothing and waits for nothing; the clock is an argument.
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,7 +17,7 @@ from fleet.model import Model
 from fleet.provider import Provider
 from fleet.serving import Strategy
 from router.catalogue import Catalogue, Plan
-from router.choice.cache import DecisionCache
+from router.choice.cache import DecisionCache, alike, fingerprint
 from router.choice.candidate import Candidate, Need
 from router.choice.classify import Classification, classify
 from router.choice.decide import Decision, NoneFits, decide
@@ -95,8 +93,8 @@ class Chooser:
         candidates = self.candidates(plan.chain)
         if strategy in LIVE:
             return self._decided(plan, strategy, asked, wish, candidates).plan
-        key = (plan, strategy, wish, asked.input_tokens, asked.max_tokens, _digest(asked.text))
-        version = (self._epoch, *map(_print, candidates))
+        key = (plan, strategy, wish, asked.input_tokens, asked.max_tokens, alike(asked.text))
+        version = (self._epoch, *map(fingerprint, candidates))
         now = self._clock()
         known = self.cache.get(key, version, now)
         if known is None:
@@ -167,19 +165,3 @@ def _need(asked: Question, wish: Wish, guessed: Classification, turn: int) -> Ne
 
 def _sentence(plan: Plan, error: NoneFits) -> str:
     return f"No model of {plan.route!r} meets what is demanded: {error}. Loosen {error.field}, or leave it out."
-
-
-def _digest(text: str) -> bytes:
-    """Alike for questions that differ in case and white space only."""
-    return hashlib.blake2b(" ".join(text.lower().split()).encode("utf-8", "replace"), digest_size=16).digest()
-
-
-def _print(candidate: Candidate) -> Hashable:
-    """Changes when something about a candidate has moved that may change a decision: by a fifth, or a quarter of its load."""
-    return (
-        candidate.name,
-        round(math.log(max(candidate.latency_ms, 0.001), 1.2)),
-        round(candidate.success_rate * 10),
-        int(candidate.load * 4),
-        candidate.limit,
-    )

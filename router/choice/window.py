@@ -52,6 +52,13 @@ class Window:
         self._cost += by * sample.cost
         self._tokens += by * sample.tokens
 
+    def copy(self) -> Window:
+        twin = Window(self._samples.maxlen or SIZE)
+        for sample in self._samples:
+            twin.add(sample)
+        twin.total = self.total
+        return twin
+
     @property
     def mean_latency_ms(self) -> float:
         """Of successes; 0 where there is none."""

@@ -65,6 +65,11 @@ class Fleet:
         """Replicas of a model that Consul reports passing."""
         return self._passing(self.names.model_service, tag=model)
 
+    def engines(self) -> tuple[str, ...]:
+        """Addresses of all replicas that Consul reports passing."""
+        rows = self._health(self.names.model_service, {"passing": "true"})
+        return tuple(f"http://{row['Service']['Address']}:{row['Service']['Port']}" for row in rows)
+
     def passing(self, part: str) -> int:
         return self._passing(f"{self.record.fleet}-{part}")
 
@@ -80,8 +85,11 @@ class Fleet:
 
     def engine_pids(self, model: str) -> tuple[int, ...]:
         """Engines of a model, by rising pid. The last argument vector wins: a process about to exec is not one yet."""
-        wanted = [b"fleet.local.engine", model.encode()]
-        return tuple(pid for pid in self._pids() if all(word in _argv(pid) for word in wanted))
+        return self.pids(b"fleet.local.engine", model.encode())
+
+    def pids(self, *words: bytes) -> tuple[int, ...]:
+        """Tasks with all of these words among their arguments, by rising pid."""
+        return tuple(pid for pid in self._pids() if all(word in _argv(pid) for word in words))
 
     def redis_pid(self) -> int:
         (pid,) = [pid for pid in self._pids() if _argv(pid)[:1] and b"executor" not in _argv(pid) and b"-server" in _argv(pid)[0]]
@@ -132,8 +140,11 @@ class Fleet:
         return requests.get(f"{self.record.address('consul')}/v1/kv/{key}?raw", timeout=10).content
 
     def _passing(self, service: str, tag: str = "") -> int:
-        query = {"passing": "true", **({"tag": tag} if tag else {})}
-        return len(requests.get(f"{self.record.address('consul')}/v1/health/service/{service}", query, timeout=10).json())
+        return len(self._health(service, {"passing": "true", **({"tag": tag} if tag else {})}))
+
+    def _health(self, service: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = requests.get(f"{self.record.address('consul')}/v1/health/service/{service}", query, timeout=10).json()
+        return found
 
     def _pids(self) -> list[int]:
         return [process.pid for process in processes.marked(self.state)]

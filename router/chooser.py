@@ -92,6 +92,7 @@ class Chooser:
         asked = question(body)
         candidates = self.candidates(plan.chain)
         if strategy in LIVE:
+            self._turns += strategy == "round_robin"
             return self._decided(plan, strategy, asked, wish, candidates).plan
         key = (plan, strategy, wish, asked.input_tokens, asked.max_tokens, alike(asked.text))
         version = (self._epoch, *map(fingerprint, candidates))
@@ -110,7 +111,6 @@ class Chooser:
         guesses = wish.capability is None and any(candidate.capabilities for candidate in candidates)
         guessed = classify(asked.text) if guesses else _UNKNOWN
         need = _need(asked, wish, guessed, self._turns)
-        self._turns += strategy == "round_robin"
         try:
             decision = decide(candidates, need, strategy)
         except NoneFits as error:

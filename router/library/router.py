@@ -18,9 +18,10 @@ from typing import Any
 
 from fleet.serving import Strategy
 from router.choice.cache import SIZE, TTL_S, DecisionCache, alike, fingerprint
-from router.choice.candidate import Candidate, Need, expected_cost
-from router.choice.decide import Decision, NoneFits, decide
+from router.choice.candidate import Candidate, expected_cost
+from router.choice.decide import NoneFits, decide
 from router.choice.ensemble import WEIGHTS
+from router.choice.reasons import reasons
 from router.choice.strategies import LIVE
 from router.choice.window import SIZE as WINDOW
 from router.choice.window import Sample, Window
@@ -220,17 +221,3 @@ def _statistics(window: Window) -> dict[str, Any]:
         "success_rate": window.seen_success_rate,
         "tokens_used": window.tokens,
     }
-
-
-def reasons(decision: Decision, need: Need) -> tuple[str, ...]:
-    """One sentence for each step: classify, filter, rank, boost, fallback."""
-    said = "named by the caller" if need.is_said else "guessed from the words"
-    refused = "; ".join(f"{each.name} {each.why}" for each in decision.refused) or "nobody is left out"
-    ranked = ", ".join(f"{name} {value:.3f}" for name, value in decision.ranked)
-    return (
-        f"classify: {need.capability}, {said}",
-        f"filter: {refused}",
-        f"rank by {decision.strategy}: {ranked}",
-        f"boost: {', '.join(decision.boosted) or 'nobody'}",
-        f"fallback: {' -> '.join(decision.order)}",
-    )

@@ -1,0 +1,121 @@
+"""How a request would be routed, without asking any model.
+
+    POST /routing/explain    a request as for /v1/chat/completions, with strategy, capability, max_cost, max_latency_ms and
+                             required_quality in its body or in x-route-strategy
+
+It makes the decision anew, with the functions that serve requests, and counts nothing. Where there are tenants it asks for a key too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from router import choosing, requests
+from router.catalogue import Plan
+from router.choice.candidate import expected_cost
+from router.choice.reasons import reasons
+from router.choice.wish import NO_WISH, BadWish, Wish, wish
+from router.chooser import Explained
+from router.errors import BadRequest
+from router.plane import DataPlane
+
+_FIELDS: Final = ("strategy", "capability", "max_cost", "max_latency_ms", "required_quality")
+
+
+class _Said(msgspec.Struct):
+    """What a body may say beside what every request says."""
+
+    strategy: str | None = None
+    capability: str | None = None
+    max_cost: float | None = None
+    max_latency_ms: float | None = None
+    required_quality: float | None = None
+
+
+_said = msgspec.json.Decoder(_Said).decode
+
+
+def routes(plane: DataPlane) -> APIRouter:
+    api = APIRouter(tags=["routing"])
+
+    @api.post("/routing/explain")
+    async def explain(request: Request) -> Response:
+        """The order in which models would be tried, and why: classify, filter, rank, boost, fallback."""
+        body = await request.body()
+        plan = _plan(plane, request, body)
+        asked = _wish(request, body)
+        if plan.strategy is None and asked == NO_WISH:
+            found: dict[str, Any] = _as_it_stands(plan)
+        else:
+            found = _shown(plane.chooser.explain(plan, body, asked))
+        return Response(msgspec.json.encode(found), media_type="application/json")
+
+    return api
+
+
+def _plan(plane: DataPlane, request: Request, body: bytes) -> Plan:
+    """Raises: NoKey, NotAllowed, BadRequest, UnknownModel"""
+    visit = None
+    if plane.gate is not None:
+        authorization = request.headers.get("authorization")
+        visit = plane.gate.enter(authorization.encode("latin-1") if authorization is not None else None)
+    ask = requests.decode(body)
+    plane.catalogue.check(ask.model)
+    return plane.catalogue.plan(ask.model if visit is None else visit.asked(ask.model), None)
+
+
+def _wish(request: Request, body: bytes) -> Wish:
+    """The header's, or else the body's. Raises: BadRequest"""
+    header = request.headers.get("x-route-strategy")
+    if header is not None:
+        return choosing.read(header.encode("latin-1"))
+    try:
+        said = _said(body)
+        return wish({name: _plain(getattr(said, name)) for name in _FIELDS})
+    except BadWish as error:
+        raise BadRequest(f"The request cannot be routed: {error}.", param=error.param) from error
+    except msgspec.ValidationError as error:
+        param = next((name for name in _FIELDS if f"$.{name}" in str(error)), None)
+        raise BadRequest(f"The request body is wrong: {error}.", param=param) from error
+
+
+def _plain(value: str | float | None) -> str | None:
+    """Numbers without an exponent, as the header has them."""
+    return f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+
+
+def _as_it_stands(plan: Plan) -> dict[str, Any]:
+    log = [f"the chain of {plan.route!r} stands as it is described: nothing is chosen", f"fallback: {' -> '.join(plan.chain)}"]
+    return {"route": plan.route, "strategy": "chain", "order": plan.chain, "activity_log": log}
+
+
+def _shown(made: Explained) -> dict[str, Any]:
+    need, scores = made.need, dict(made.decision.ranked)
+    refused = {each.name: {"field": each.field, "why": each.why} for each in made.decision.refused}
+    candidates = [
+        {
+            "name": one.name,
+            "expected_cost": expected_cost(one, need),
+            "quality": one.quality,
+            "latency_ms": one.latency_ms,
+            "success_rate": one.success_rate,
+            "load": one.load,
+            "capabilities": sorted(one.capabilities),
+            "score": scores.get(one.name),
+            "refused": refused.get(one.name),
+        }
+        for one in made.candidates
+    ]
+    return {
+        "route": made.plan.route,
+        "strategy": made.strategy,
+        "capability": {"name": need.capability, "is_said": need.is_said, "score": made.guessed.score, "margin": made.guessed.margin},
+        "input_tokens": need.input_tokens,
+        "max_tokens": need.bounds.max_tokens,
+        "candidates": candidates,
+        "order": made.decision.order,
+        "activity_log": reasons(made.decision, need),
+    }

@@ -32,7 +32,7 @@ Call = Callable[..., Result]
             [{"name": "models", "node_pool": "gpu"}, {"name": "models", "node_pool": "gpu-small"}],
         ),
         ((), "task_drivers", ["docker"]),
-        (("redis.driver=raw_exec",), "task_drivers", ["docker", "raw_exec"]),
+        (("redis.driver=raw_exec", "redis.volume="), "task_drivers", ["docker", "raw_exec"]),
         (("redis.volume=",), "sessions_volume", ""),
         (("datadog.enabled=false",), "datadog_agent", False),
         (('fleet.datacenters=["dc1", "dc2"]',), "datacenters", ["dc1", "dc2"]),

@@ -76,11 +76,12 @@ class RemoteAttempt(Attempt):
         relay = self._relay
         body = relay.body if relay.resumption is None else relay.resumption.body
         try:
-            head, told = self._link.remote.message(relay.path, relay.request_id, body)
+            message = self._link.remote.message(relay.path, relay.request_id, body)
         except RouterError as error:
             relay.fail(error)
             return
-        connection.send(self, head, told)
+        relay.hides_usage = relay.hides_usage or message.hides_usage
+        connection.send(self, message.head, message.body)
 
     # what it answers
 

@@ -8,7 +8,7 @@ Pure: values in, bytes out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,9 +17,11 @@ from fleet.provider import Provider
 from router.errors import BadRequest
 
 CHAT_PATH: Final = b"/v1/chat/completions"
+_METERED: Final = (CHAT_PATH, b"/v1/completions")  # their streams say a usage where stream_options asks for it
 _LIMIT_NAMES: Final = ("max_tokens", "max_completion_tokens")
 _BYTES_PER_TOKEN: Final = 4  # of English, about; for limits only, and where no usage is said
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _encode = msgspec.json.encode
 
 
@@ -30,6 +32,14 @@ class Address:
     host: str
     port: int
     tls: bool
+
+
+class Message(NamedTuple):
+    """`hides_usage`: its stream will say a usage that the caller did not ask for."""
+
+    head: bytes
+    body: bytes
+    hides_usage: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +56,25 @@ class Remote:
     def __repr__(self) -> str:
         return f"Remote({self.provider.name!r})"
 
-    def message(self, path: bytes, request_id: bytes, body: bytes) -> tuple[bytes, bytes]:
-        """Head and body of a request. Raises: BadRequest: the body is not JSON in a part that nobody looked at yet."""
-        told = self.told(path, body)
+    def message(self, path: bytes, request_id: bytes, body: bytes) -> Message:
+        """Raises: BadRequest: the body is not JSON in a part that nobody looked at yet."""
+        told, hides_usage = self.told(_plain(path), body)
         line = b"POST %b%b HTTP/1.1\r\n%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-        return line % (self.prefix, _beyond_version(path), self.head, request_id, len(told)), told
+        return Message(line % (self.prefix, _beyond_version(path), self.head, request_id, len(told)), told, hides_usage)
 
-    def told(self, path: bytes, body: bytes) -> bytes:
-        """The body with the model's name there and without what it does not take."""
+    def told(self, path: bytes, body: bytes) -> tuple[bytes, bool]:
+        """The body with the model's name there and without what it does not take, and whether it asks for a usage beyond the caller."""
         try:
             fields = _decode_fields(body)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise BadRequest(f"The request body is not valid JSON: {error}. Send a JSON object.") from error
         for name in self.provider.drop:
             fields.pop(name, None)
-        if self.provider.max_tokens_as and _plain(path) == CHAT_PATH:
+        if self.provider.max_tokens_as and path == CHAT_PATH:
             _rename_limit(fields, self.provider.max_tokens_as)
         fields["model"] = msgspec.Raw(_encode(self.provider.model))
-        return _encode(fields)
+        hides_usage = path in _METERED and "stream_options" not in self.provider.drop and _ask_usage(fields)
+        return _encode(fields), hides_usage
 
 
 def remote(provider: Provider, key: str) -> Remote:
@@ -91,6 +102,20 @@ def _rename_limit(fields: dict[str, msgspec.Raw], name: str) -> None:
     for other in _LIMIT_NAMES:
         if other != name and (value := fields.pop(other, None)) is not None:
             fields.setdefault(name, value)
+
+
+def _ask_usage(fields: dict[str, msgspec.Raw]) -> bool:
+    """Asks a stream for its usage, which is what it costs. False: it is no stream, or the caller has asked."""
+    if bytes(fields.get("stream", b"")) != b"true":
+        return False
+    try:
+        options = _decode_options(bytes(fields.get("stream_options", b"null"))) or {}
+    except msgspec.MsgspecError:
+        return False  # the provider will say what is wrong with them
+    if bytes(options.get("include_usage", b"")) == b"true":
+        return False
+    fields["stream_options"] = msgspec.Raw(_encode(options | {"include_usage": msgspec.Raw(b"true")}))
+    return True
 
 
 def _plain(path: bytes) -> bytes:

@@ -420,15 +420,47 @@ async def test_a_stream_of_ours_that_breaks_is_not_taken_to_a_provider(start: St
 # costs
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_an_answer_costs_its_tokens_at_the_providers_price(start: Start, far: Far, stream: bool) -> None:
-    usage = b'data: {"id":"c","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n'
-    script = plays(SSE_HEAD + chunked([ROLE, delta("Hello", "stop"), usage, DONE])) if stream else says_hello
-    server = await far(script)
-    router: Running = await start(spec=spec(row("far", server.port, cost=Price(input=1.0, output=10.0)), chain=("far",)))
-    await router.call(chat("best", stream=stream))
-    cost = await router.metric('warmfleet_router_provider_cost_total{provider="far"}')
-    assert cost == pytest.approx(0.007 + 0.03)
+PRICE = Price(input=1.0, output=10.0)
+USAGE = b'data: {"id":"c","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n'
+
+
+async def cost(router: Running) -> float | None:
+    return await router.metric('warmfleet_router_provider_cost_total{provider="far"}')
+
+
+async def test_an_answer_costs_its_tokens_at_the_providers_price(start: Start, far: Far) -> None:
+    server = await far(says_hello)
+    router: Running = await start(spec=spec(row("far", server.port, cost=PRICE), chain=("far",)))
+    await router.call(chat("best"))
+    assert await cost(router) == pytest.approx(0.007 + 0.03)
+
+
+@pytest.mark.parametrize(("asked", "shown"), [({}, False), ({"stream_options": {"include_usage": True}}, True)], ids=["not asked", "asked"])
+async def test_a_stream_is_asked_for_what_it_costs_and_the_caller_sees_it_only_if_it_asked_too(
+    start: Start, far: Far, asked: dict[str, Any], shown: bool
+) -> None:
+    server = await far(plays(SSE_HEAD + chunked([ROLE, delta("Hello", "stop"), USAGE, DONE])))
+    router: Running = await start(spec=spec(row("far", server.port, cost=PRICE), chain=("far",)))
+    reply = await router.call(chat("best", stream=True, **asked))
+    assert reply.body.endswith(DONE)
+    assert (USAGE in reply.body) == shown
+    assert server.heard[0].json["stream_options"] == {"include_usage": True}
+    assert await cost(router) == pytest.approx(0.007 + 0.03)
+
+
+async def test_a_stream_that_says_no_usage_costs_what_can_be_counted(start: Start, far: Far) -> None:
+    parts = [ROLE, delta("one"), delta("two"), delta("three", "stop"), DONE]
+    server = await far(plays(SSE_HEAD + chunked(parts)))
+    router: Running = await start(spec=spec(row("far", server.port, cost=Price(output=10.0), drop=("stream_options",)), chain=("far",)))
+    await router.call(chat("best", stream=True))
+    assert "stream_options" not in server.heard[0].json
+    assert await cost(router) == pytest.approx(0.03)
+
+
+async def test_an_attempt_that_was_refused_costs_nothing(start: Start, far: Far) -> None:
+    router, *_ = await two(start, far, status(500), cost=PRICE)
+    await router.call(chat("best"))
+    assert await cost(router) == 0
 
 
 # keys

@@ -97,6 +97,11 @@ class Catalogue:
         kill_s = known.kill_s if known else 0.0
         return self._notice_s + kill_s - min(MOVING_S, kill_s / 5)
 
+    def max_concurrent(self, name: str) -> int:
+        """Requests at once from this process to a model or provider; 0: no limit."""
+        known = self.models.get(name) or self.providers.get(name)
+        return known.max_concurrent if known else 0
+
     def check(self, name: str) -> None:
         """Raises: UnknownModel"""
         if name not in self.models and name not in self._by_name and not (name == AUTO and self.routes):

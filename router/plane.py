@@ -21,6 +21,7 @@ from router import levels, requests, selector
 from router.access import AccessLog
 from router.affinity import Shares, share_of
 from router.catalogue import Catalogue, Plan
+from router.ceiling import share_out
 from router.chooser import Chooser
 from router.errors import BadSession, Busy, CapacityError, NotWarm, StoreAway
 from router.eta import warmth
@@ -166,6 +167,7 @@ class DataPlane:
         self.homes = {replica.endpoint.alloc_id: replica for replica in warm}
         before, self.warm = self.warm, {model: tuple(r for r in warm if r.model == model) for model in {r.model for r in warm}}
         self.warm |= {name: (replica,) for name, replica in self.providers.items()}
+        share_out(self.warm, self.catalogue.max_concurrent)
         now = self.clock()
         self.warm_since = {model: self.warm_since.get(model, now) for model in self.warm}
         cold = [model.name for model in self.catalogue.models.values() if model.replicas.min and model.name not in self.warm]
@@ -192,7 +194,7 @@ class DataPlane:
             wait_s = math.ceil(min(rests) - self.clock())
             return Busy(f"Every replica of {plan.wanted!r} is at its limit; try again when it said.", retry_after_s=wait_s)
         if none.why == "full":
-            return NotWarm(f"The replicas of {plan.wanted!r} have just started and take no more yet; try again shortly.", retry_after_s=5)
+            return NotWarm(f"The replicas of {plan.wanted!r} have as many requests as they may; try again shortly.", retry_after_s=5)
         expected = warmth(plan.first, self.published.states, self.wall())
         if not expected.known:
             return NotWarm(f"The model {plan.wanted!r} is known, but none of its replicas is warm; try again later.")

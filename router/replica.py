@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Replica:
-    """`limit`: requests at once, while it starts slowly. `concurrency`: what it is described to carry. `seed`: for router.affinity.
+    """`limit`: requests at once while it starts slowly, `ceiling`: ever. `concurrency`: what it is described to carry. `seed`: for router.affinity.
 
     `move_at`: when what still streams there should be moved, because it is about to be stopped; monotonic seconds.
     `remote`: what is different where it is an external provider; None: it is ours.
@@ -32,6 +32,7 @@ class Replica:
     __slots__ = (
         "_limit_after",
         "breaker",
+        "ceiling",
         "concurrency",
         "counts",
         "endpoint",
@@ -68,6 +69,7 @@ class Replica:
         self.in_flight = 0
         self.concurrency = concurrency
         self.limit = ramp.start(concurrency) if fresh else ramp.NO_LIMIT
+        self.ceiling = ramp.NO_LIMIT
         self.rest_until = 0.0
         self.move_at = math.inf
         self.refused = False  # the last connect was refused
@@ -91,7 +93,17 @@ class Replica:
     def grow(self) -> None:
         """It has answered a request while it starts slowly."""
         if not self.rest_until:
-            self.limit = ramp.grown(self.limit, self.concurrency)
+            self.limit = min(ramp.grown(self.limit, self.concurrency), self.ceiling)
+
+    def cap(self, most: int) -> None:
+        """Never more requests at once than these, however far it has come: its share of its model's max_concurrent."""
+        limit = self._limit_after if self.rest_until else self.limit
+        limit = most if limit >= self.ceiling else min(limit, most)
+        self.ceiling = most
+        if self.rest_until:
+            self._limit_after = limit
+        else:
+            self.limit = limit
 
     def rest(self, until: float) -> None:
         """It has said when to come back (Retry-After): until then it gets nothing new. That is no strike. Monotonic seconds."""

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 class Replica:
-    """`limit`: requests at once while it starts slowly, `ceiling`: ever. `concurrency`: what it is described to carry. `seed`: for router.affinity.
+    """`limit`: requests at once while it starts slowly, `ceiling`: ever. `concurrency`: what it is described to carry.
 
+    `seed`: for router.affinity.
     `move_at`: when what still streams there should be moved, because it is about to be stopped; monotonic seconds.
     `remote`: what is different where it is an external provider; None: it is ours.
     """

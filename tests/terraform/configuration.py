@@ -6,6 +6,7 @@ all it can do; whatever needs more is asserted in terraform/tests/ by Terraform 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ class Resource:
         return f"{self.kind}.{self.name}"
 
 
+@functools.cache
 def read(path: Path) -> dict[str, Any]:
+    """Parsed once in a test run, because that takes a while: not to be changed."""
     with path.open(encoding="utf-8") as file:
         parsed: dict[str, Any] = hcl2.load(file)
     return parsed

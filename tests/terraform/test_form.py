@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,12 +22,13 @@ def test_a_file_can_be_read(path: Path) -> None:
 
 
 @pytest.mark.contract
-@pytest.mark.parametrize("path", NAMED)
-def test_a_file_is_in_canonical_form(path: Path) -> None:
-    """Nomad formats HCL as Terraform does, and is always there."""
-    text = path.read_text("utf-8")
-    formatted = subprocess.run([tools.require().nomad, "fmt", "-"], input=text, capture_output=True, text=True, check=True, timeout=60)
-    assert formatted.stdout == text, f"run `terraform fmt` on {path.name}"
+def test_every_file_is_in_canonical_form(tmp_path: Path) -> None:
+    """Nomad formats HCL as Terraform does, and is always there. It looks at files of its own suffix only."""
+    for path in FILES:
+        shutil.copy(path, tmp_path / f"{path.name}.hcl")
+    asked = [tools.require().nomad, "fmt", "-check", "-list", tmp_path]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", ""), "run `terraform fmt -recursive terraform`"
 
 
 def test_the_providers_are_pinned_to_the_versions_whose_schemas_are_known() -> None:

@@ -131,10 +131,9 @@ def test_the_autoscaler_has_its_policy(side: Side) -> None:
     assert [identity.values for identity in task.inner("identity")] == [{"env": "true"}], "without it the policy is nobody's"
 
 
-def test_a_task_that_asks_for_a_consul_token_has_a_role(side: Side) -> None:
+def test_tasks_that_ask_for_a_consul_token_have_a_role(side: Side) -> None:
     asking = {task.label for task in side.inner("task") if task.inner("consul")}
-    assert asking <= set(re.findall(r'"(\w+)"', configuration.local("consul_tasks")))
-    assert "autoscaler" in asking
+    assert asking == set(re.findall(r'"(\w+)"', configuration.local("consul_tasks")))
 
 
 def test_every_policy_that_is_written_is_used() -> None:

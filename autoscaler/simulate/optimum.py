@@ -15,8 +15,10 @@ Counts = npt.NDArray[np.float64]
 
 def optimum_minutes(requests: Counts, capacity: float, lead_min: int) -> int:
     """Replica-minutes of the optimum. `capacity`: requests per minute of one replica, as in the scores."""
-    levels = int(np.ceil(requests.max() / capacity - _TOLERANCE))
-    return len(requests) + sum(_level_minutes(np.flatnonzero(requests > capacity * (k + _TOLERANCE)), lead_min) for k in range(1, levels))
+    wanted = np.maximum(1, np.ceil(requests / capacity - _TOLERANCE))
+    steps = np.unique(wanted)  # between two of them all levels have the same busy minutes, however far apart they are
+    each = [_level_minutes(np.flatnonzero(wanted > step), lead_min) for step in steps[:-1].tolist()]
+    return len(requests) + int(np.dot(np.concatenate([[steps[0] - 1], np.diff(steps)]), [len(requests), *each]))
 
 
 _TOLERANCE = 1e-9

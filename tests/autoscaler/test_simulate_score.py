@@ -103,3 +103,7 @@ def test_a_gap_is_billed_and_not_scored() -> None:
     result = score(trace_of([10.0, 99.0, 10.0], {1}), 0, np.array([1, 1, 1]), Rules(10.0, 1, 0))
     assert result.replica_hours == pytest.approx(3 / 60)
     assert (result.late_held_percent, result.hours_ratio) == (0, 1)
+
+
+def test_a_minute_of_a_billion_replicas_is_as_quick_as_any() -> None:
+    assert optimum_minutes(np.array([1.0, 1e9, 3.0]), 1.0, 1) == 3 + (1 + 1 + 1) * 2 + (1 + 1) * (10**9 - 3)

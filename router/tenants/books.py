@@ -1,7 +1,7 @@
 """Tenants' limits in Redis: asks and settlements of all requests, one call for all that come while the last one is under way.
 
 Law: one batch at a time, and it is sent again until it is answered, so that nothing is counted twice or not at all (tenants.rows). Nobody
-waits for Redis for longer than 250 ms: then the answer is that it is away, and stays that for a second. What was granted to somebody who
+waits for Redis for longer than a second: then the answer is that it is away, and stays that for a second. What was granted to somebody who
 no longer waits is given back. Settlements wait as sums, so an outage costs no memory. Where Redis is, is not known here.
 """
 
@@ -21,7 +21,7 @@ from router.tenants.rows import SCRIPT, Answer, Ask, Batch, Settle, Verdict, pac
 
 log = logging.getLogger(__name__)
 
-WAIT_S: Final = 0.25
+WAIT_S: Final = 1.0
 _REST_S: Final = 1.0
 _MOST_ASKS: Final = 256
 LIFE_S: Final = 120.0

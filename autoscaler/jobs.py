@@ -8,6 +8,7 @@ Judges only whether Nomad would take an order at all (`obstacle`).
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,12 +16,15 @@ from typing import Protocol
 from fleet.names import GROUP
 from fleet.nomad import Allocation, JobInfo, Nomad, Unplaced
 
+ANY = (0, sys.maxsize)
+
 
 @dataclass(frozen=True, slots=True)
 class JobView:
     """A job's group at one moment.
 
     scaled_at: times of its last scalings, oldest first. obstacle: empty where Nomad would take an order.
+    bounds: the least and the most that the job itself allows; Nomad refuses anything else.
     """
 
     count: int
@@ -29,6 +33,7 @@ class JobView:
     unplaced: tuple[Unplaced, ...] = ()
     scaled_at: tuple[float, ...] = ()
     obstacle: str = ""
+    bounds: tuple[int, int] = ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +96,5 @@ def _read_live(nomad: Nomad, job: JobInfo) -> JobView:
         unplaced=tuple(u for u in nomad.unplaced(job.job_id) if u.group == GROUP) if short else (),
         scaled_at=nomad.scaled_at(job.job_id, GROUP),
         obstacle="a deployment is under way, and Nomad scales nothing meanwhile" if nomad.deployment_active(job.job_id) else "",
+        bounds=job.bounds.get(GROUP, ANY),
     )

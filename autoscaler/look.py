@@ -81,11 +81,12 @@ class Observer:
         """Raises: ControlPlaneError."""
         carried = self.carried.get(model.name) or await self._restored(model)
         view = await self.jobs.read(self.names.job(model.name))
+        model, apart = as_deployed(model, view)
         scraped = self.reader.scraped(model, world)
         snapshot = replace(self._snapshot(model, view, world, carried, hands_off), signals=self.reader.confirmed(model, scraped, world))
         cold, started_s = measure(carried.cold, snapshot.capacity.replicas, snapshot.at, snapshot.capacity.failures)
         carried = self.carried[model.name] = self._learned(model, snapshot, replace(carried, cold=cold), scraped)
-        remarks = (*(said for said in (carried.carrying.sentence, carried.cold.trouble) if said), *self.reader.remarks(world))
+        remarks = (*(said for said in (apart, carried.carrying.sentence, carried.cold.trouble) if said), *self.reader.remarks(world))
         snapshot = replace(snapshot, lead_s=carried.cold.p90_s, one=carried.carrying.one, remarks=remarks)
         failed = tuple(start.why for start in cold.failed if start.at == snapshot.at)
         return Look(model, view, replace(snapshot, forecast=self._forecast(model, snapshot)), carried, started_s, failed)
@@ -124,3 +125,17 @@ class Observer:
             obstacle=view.obstacle,
             hands_off=hands_off,
         )
+
+
+def as_deployed(model: Model, view: JobView) -> tuple[Model, str]:
+    """The model within the bounds of its job, and what is to be done where the job's are narrower than fleet.toml's, or empty.
+
+    A description that was changed and not deployed yet must not lead to orders that Nomad refuses again and again.
+    """
+    (low, high), wanted = view.bounds, model.replicas
+    least = min(max(wanted.min, low), high)
+    most = max(least, min(wanted.max, high))
+    if (least, most) == (wanted.min, wanted.max):
+        return model, ""
+    said = f"its job in Nomad allows {low} to {high} replicas and fleet.toml {wanted.min} to {wanted.max}: deploy {model.name}"
+    return replace(model, replicas=replace(wanted, min=least, max=most)), said

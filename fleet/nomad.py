@@ -8,7 +8,7 @@ Calls block; from an event loop they run in a thread. A job is Nomad's own JSON,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NewType
 
@@ -26,7 +26,7 @@ _TIMEOUT_S = 10
 
 @dataclass(frozen=True, slots=True)
 class JobInfo:
-    """A registered job. `counts` is the wanted count of every task group."""
+    """A registered job. `counts` is the wanted count of every task group, `bounds` the least and the most that it may be scaled to."""
 
     job_id: str
     status: str
@@ -35,6 +35,7 @@ class JobInfo:
     counts: Mapping[str, int]
     meta: Mapping[str, str]
     stopped: bool
+    bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ def _job_info(row: Mapping[str, Any]) -> JobInfo:
         counts={g["Name"]: g["Count"] for g in row["TaskGroups"]},
         meta=row["Meta"] or {},
         stopped=row["Stop"],
+        bounds={g["Name"]: (g["Scaling"]["Min"], g["Scaling"]["Max"]) for g in row["TaskGroups"] if g.get("Scaling")},
     )
 
 

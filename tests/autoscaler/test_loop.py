@@ -14,7 +14,7 @@ from autoscaler.board import Status, inputs
 from autoscaler.decide import Snapshot
 from autoscaler.forecast.question import Forecast
 from autoscaler.history import Failed, Scrape
-from autoscaler.jobs import JobView, Order
+from autoscaler.jobs import ANY, JobView, Order
 from autoscaler.journal import Journal
 from autoscaler.lease import Standing
 from autoscaler.loop import Loop, Ports
@@ -106,6 +106,7 @@ class World:
     now: float = NOW
     obstacle: str = ""
     scaled_at: tuple[float, ...] = ()
+    bounds: tuple[int, int] = ANY
     stored: dict[str, ModelState] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     published: list[ModelState] = field(default_factory=list)
@@ -143,7 +144,7 @@ class World:
     async def read(self, name: str) -> JobView:
         if name in self.nomad_errors:
             raise self.nomad_errors[name]
-        return JobView(self.count, 7, self.placed(), scaled_at=self.scaled_at, obstacle=self.obstacle)
+        return JobView(self.count, 7, self.placed(), scaled_at=self.scaled_at, obstacle=self.obstacle, bounds=self.bounds)
 
     async def order(self, order: Order) -> None:
         if self.order_error:
@@ -298,6 +299,20 @@ async def test_a_job_that_is_missing_is_held_with_what_to_do() -> None:
     assert world.orders == []
     assert world.published[-1].level == "failure"
     assert "waits: job warmfleet-small-model is not registered in Nomad: deploy the fleet" in status.sentence
+
+
+@pytest.mark.parametrize(
+    ("bounds", "flying", "count", "clamp"),
+    [((1, 2), 9.0, 2, "limited to the maximum 2"), ((2, 3), 0.0, 2, "raised to the minimum 2")],
+    ids=["most", "least"],
+)
+async def test_bounds_of_a_job_that_was_not_deployed_again_are_kept(bounds: tuple[int, int], flying: float, count: int, clamp: str) -> None:
+    world = World(flying=flying, bounds=bounds)
+    await passes(loop_in(world), world, 6)
+    assert [order.count for order in world.orders] == [count]
+    assert clamp in world.orders[0].sentence
+    low, high = bounds
+    assert f"its job in Nomad allows {low} to {high} replicas and fleet.toml 1 to 10: deploy small-model" in world.orders[0].sentence
 
 
 async def test_silent_routers_hold_the_count() -> None:

@@ -28,7 +28,7 @@ job "%(job)s" {
   group "main" {
     count          = 1
     shutdown_delay = "1s"
-
+    %(bounds)s
     update {
       max_parallel      = 4
       min_healthy_time  = "0s"
@@ -90,19 +90,20 @@ _SERVICE = """
 """
 
 
-def job_of_sleepers(names: Names, *, memory_mb: int = 16, generation: int = 0) -> str:
-    """A task that does nothing, without a service."""
-    return _job(names, '["-c", "import time; time.sleep(3600)"]', "", memory_mb, generation)
+def job_of_sleepers(names: Names, *, memory_mb: int = 16, generation: int = 0, most: int = 0) -> str:
+    """A task that does nothing, without a service. `most`: the job itself allows so many of it; 0: any number."""
+    bounds = f"scaling {{\n min = 1\n max = {most}\n policy {{}}\n }}" if most else ""
+    return _job(names, '["-c", "import time; time.sleep(3600)"]', "", memory_mb, generation=generation, bounds=bounds)
 
 
 def job_of_engines(names: Names, weights: str) -> str:
     """Real llama.cpp engines, passing when their weights are loaded."""
     args = ["-m", engine.__name__, "--weights", weights, "--alias", MODEL, "--port", "${NOMAD_PORT_http}", "--load-delay", "1"]
     listed = "[" + ", ".join(f'"{arg}"' for arg in args) + "]"
-    return _job(names, listed, _SERVICE % {"service": names.model_service, "model": MODEL}, 300, 0)
+    return _job(names, listed, _SERVICE % {"service": names.model_service, "model": MODEL}, 300)
 
 
-def _job(names: Names, args: str, service: str, memory_mb: int, generation: int) -> str:
+def _job(names: Names, args: str, service: str, memory_mb: int, *, generation: int = 0, bounds: str = "") -> str:
     return _JOB % {
         "job": names.job(MODEL),
         "python": sys.executable,
@@ -110,6 +111,7 @@ def _job(names: Names, args: str, service: str, memory_mb: int, generation: int)
         "service": service,
         "memory": memory_mb,
         "generation": generation,
+        "bounds": bounds,
         "path": ":".join(path for path in sys.path if path),
     }
 

@@ -13,7 +13,7 @@ from autoscaler.jobs import JobView, NomadJobs, Order
 from autoscaler.lease import ConsulLease
 from autoscaler.states import ConsulStates
 from fleet.consul import Consul, Fence
-from fleet.errors import Blocked, Conflict, Unreachable
+from fleet.errors import Blocked, Conflict, Refused, Unreachable
 from fleet.names import Names
 from fleet.nomad import Nomad
 from fleet.state import Leader, ModelState
@@ -67,6 +67,16 @@ async def test_an_order_on_an_old_view_is_a_conflict(nomad: Nomad) -> None:
         with pytest.raises(Conflict):
             await jobs.order(order(view, job_id, 3))
         assert (await jobs.read(job_id)).count == 2
+
+
+async def test_nomad_refuses_what_the_job_itself_does_not_allow(nomad: Nomad) -> None:
+    jobs = NomadJobs(nomad)
+    with registered(nomad, job_of_sleepers(own_names(), most=2)) as job_id:
+        view = await settled(jobs, job_id, 1)
+        assert view.bounds == (1, 2)
+        for count, says in ((3, "greater than scaling policy maximum"), (0, "less than scaling policy minimum")):
+            with pytest.raises(Refused, match=says):
+                await jobs.order(order(view, job_id, count))
 
 
 async def test_a_deployment_is_an_obstacle_and_blocks_an_order(nomad: Nomad) -> None:

@@ -15,7 +15,7 @@ _MISSING, _TAKEN = "missing devices", "devices: "
 
 
 def devices(job: Mapping[str, Any]) -> str:
-    """What one allocation of a job asks for, such as `nvidia/gpu x 4`; empty where it asks for no device."""
+    """What one allocation of a job asks for, such as `nvidia/gpu x 4 with memory >= 40 GiB`; empty where it asks for no device."""
     tasks = [task for group in job["TaskGroups"] or () for task in group["Tasks"] or ()]
     wanted = [device for task in tasks for device in (task.get("Resources") or {}).get("Devices") or ()]
     return ", ".join(_device(device) for device in wanted)
@@ -37,5 +37,12 @@ def _is_about_devices(reason: str) -> bool:
 
 
 def _device(device: Mapping[str, Any]) -> str:
-    count = 1 if device.get("Count") is None else device["Count"]
-    return str(device["Name"]) if count == 1 else f"{device['Name']} x {count}"
+    count = device.get("Count") or 1
+    needs = " and ".join(map(_need, device.get("Constraints") or ()))
+    return f"{device['Name']}" + (f" x {count}" if count > 1 else "") + (f" with {needs}" if needs else "")
+
+
+def _need(constraint: Mapping[str, Any]) -> str:
+    """`${device.attr.memory}` is called memory."""
+    attribute = constraint["LTarget"].removeprefix("${").removesuffix("}").removeprefix("device.").removeprefix("attr.")
+    return f"{attribute} {constraint['Operand']} {constraint['RTarget']}"

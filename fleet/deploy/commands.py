@@ -15,11 +15,11 @@ from fleet.deploy import jobs as preparing
 from fleet.deploy.display import display
 from fleet.deploy.nomad import Version, is_denied
 from fleet.deploy.proposal import Draft, Proposal, Wish, propose, read
-from fleet.deploy.run import OK, UNPLACED, Outcome, Run
+from fleet.deploy.run import OK, UNPLACED, Model, Outcome, Run
+from fleet.deploy.scaling import Scaling, Wanted
 from fleet.deploy.target import Target, targeted
 from fleet.deploy.text import described_plan, jobs_table, why_no_room
-from fleet.errors import Blocked, Conflict, Finding, Refused, SpecError, Unreachable, WarmfleetError
-from fleet.names import GROUP
+from fleet.errors import Conflict, Finding, Refused, SpecError, Unreachable, WarmfleetError
 
 UNCHANGED, CHANGED, ERROR = 0, 1, 255
 
@@ -125,29 +125,25 @@ def rollback(*, target: Find, rolling: bool, floor: int | None, detach: bool, no
 
 @click.command()
 @targeted
+@click.option("--detach", is_flag=True, help="Order and return; do not wait for warm replicas.")
+@_no_prompt
 @click.option("--message", default="set by hand", show_default=True, help="Stands in Nomad's scaling events.")
 @click.argument("model")
 @click.argument("count", type=click.IntRange(min=0))
-def scale(*, target: Find, message: str, model: str, count: int) -> None:
-    """Set the number of replicas of a model by hand.
+def scale(*, target: Find, detach: bool, no_prompt: bool, message: str, model: str, count: int) -> None:
+    """Set the number of replicas of a model by hand, and wait until so many are warm.
 
-    The autoscaler keeps deciding: what it does not want, it takes back after its cooldown.
+    The autoscaler keeps deciding: what it does not want, it takes back after its cooldown, unless the fleet is paused.
+    Exit code 0: so many serve, 2: no room for all of them, 1: anything else.
     """
     with _explained():
         found = target()
-        job_id = found.names.job(_known(found, (model,))[0])
-        info = found.nomad.job(job_id)
-        if info is None or info.stopped:
-            raise WarmfleetError(f"{model} is not deployed: run `warmfleet deploy {model}`")
-        running = sum(info.counts.values())
-        if running == count:
-            click.echo(f"{model}: {count} already")
-            return
-        try:
-            found.nomad.scale(job_id, GROUP, count, modify_index=info.modify_index, message=message, meta={"by": "warmfleet scale"})
-        except Blocked as error:
-            raise WarmfleetError(f"{model} is being deployed, and Nomad scales nothing meanwhile: try again when that has ended") from error
-        click.echo(f"{model}: {running} -> {count}; new replicas serve when they are warm")
+        models = found.models(prompts=not no_prompt)
+        if model not in models:
+            raise SpecError((Finding("MODEL", "", f"no model {model} in the description; there are: {', '.join(models)}"),))
+        outcome = _scaled(found, models[model], Wanted(model, found.names.job(model), count, message), detach=detach)
+    click.echo(outcome.text, err=outcome.code != OK)
+    raise SystemExit(outcome.code)
 
 
 @click.command()
@@ -159,6 +155,14 @@ def jobs(*, target: Find) -> None:
         click.echo(f"on {found.where}")
         infos = found.nomad.jobs(found.names.job(""))
         click.echo(jobs_table(found.loaded.spec.fleet.name, infos))
+
+
+def _scaled(target: Target, model: Model, wanted: Wanted, *, detach: bool) -> Outcome:
+    try:
+        with display() as shown:
+            return Scaling(target.nomad, model, shown).to(wanted, detach=detach)
+    except KeyboardInterrupt:
+        return Outcome(130, "no longer watching; what was ordered stands")
 
 
 def _proposed(target: Target, chosen: tuple[str, ...], wish: Wish) -> tuple[Proposal, ...]:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fleet.deploy import inspector, jobs
-from fleet.deploy.display import Display, Row
+from fleet.deploy.display import Display
 from fleet.deploy.nomad import WAIT_S, Delivery, Deployment, Evaluation, Story
 from fleet.deploy.proposal import Proposal, Way
+from fleet.deploy.rows import ALIVE, rows
 from fleet.deploy.step import Fresh, Step, View, next_step
 from fleet.deploy.warmth import Replica, Warmth
 from fleet.errors import Conflict, ControlPlaneError, Refused
@@ -152,7 +153,7 @@ class Run:
         if marks != watch.last:
             watch.last, watch.moved_at = marks, self.clock()
         step = next_step(replace(view, still_s=self.clock() - watch.moved_at))
-        self.shown.show(f"{proposal.part}: {step.why}" if step.why else proposal.part, _rows(stories, seen, watch))
+        self.shown.show(f"{proposal.part}: {step.why}" if step.why else proposal.part, rows(stories, seen, judged=watch.replicas > 0))
         return step
 
     def _warmth(self, part: str, watch: _Watch) -> Mapping[str, Replica]:
@@ -262,7 +263,7 @@ def _view(
 
 
 def _is_fresh(story: Story, watch: _Watch) -> bool:
-    return story.wanted and story.job_version >= watch.version and story.client_status in ("pending", "running")
+    return story.wanted and story.job_version >= watch.version and story.client_status in ALIVE
 
 
 def _fresh(alloc_id: str, replica: Replica | None, watch: _Watch) -> Fresh:
@@ -270,21 +271,6 @@ def _fresh(alloc_id: str, replica: Replica | None, watch: _Watch) -> Fresh:
     if replica is None:
         return Fresh(alloc_id, warm=False, serves=False, called_healthy=called)
     return Fresh(alloc_id, replica.warm, replica.serves, called, "" if replica.warm else replica.trouble)
-
-
-def _rows(stories: tuple[Story, ...], seen: Mapping[str, Replica], watch: _Watch) -> list[Row]:
-    return [_row(s, seen.get(s.alloc_id), judged=watch.replicas > 0) for s in stories if s.client_status in ("pending", "running")]
-
-
-def _row(story: Story, replica: Replica | None, *, judged: bool) -> Row:
-    state, colour = story.client_status, "yellow"
-    if not story.wanted:
-        state, colour = "leaving", "dim"
-    elif replica and replica.warm:
-        state, colour = ("serves", "green") if replica.serves else ("warm", "cyan")
-    elif judged and story.client_status == "running":
-        state = f"passes, but {replica.trouble}" if replica and replica.passing else "loading"
-    return Row(story.alloc_id[:8], story.node, story.job_version, state, colour)
 
 
 def _intent(proposal: Proposal) -> str:

@@ -88,6 +88,12 @@ def test_a_placement_failure_names_the_device(count: int, metric: dict[str, Any]
     assert found.why == f"{said} (of 3 evaluated)"
 
 
+def test_a_device_is_named_with_what_it_must_have() -> None:
+    constraint = {"LTarget": "${device.attr.memory}", "Operand": ">=", "RTarget": "40 GiB"}
+    device = {"Name": "nvidia/gpu", "Count": 2, "Constraints": [constraint]}
+    assert devices({"TaskGroups": [{"Tasks": [{"Resources": {"Devices": [device]}}]}]}) == "nvidia/gpu x 2 with memory >= 40 GiB"
+
+
 def test_a_job_without_tasks_or_devices_asks_for_none() -> None:
     assert devices({"TaskGroups": None}) == ""
     assert devices({"TaskGroups": [{"Tasks": [{"Resources": None}, {"Resources": {"Devices": None}}]}]}) == ""

@@ -1,7 +1,7 @@
 """What Terraform must know of a fleet, from the one description: the file terraform/fleet.auto.tfvars.json.
 
-Names, addresses, node pools, volumes and task drivers: what has to be there before the first job is deployed. Never a count,
-a bound or a secret. `warmfleet render` writes the file beside the jobs, so that what Terraform prepares is what the jobs ask for.
+Names, addresses, node pools, volumes, task drivers, names of keys: what has to be there before the first job is deployed. Never a
+count, a bound or a secret. `warmfleet render` writes the file beside the jobs, so that what Terraform prepares is what the jobs ask for.
 Pure: a checked description in, text out. terraform/variables.tf says what each value means and checks it once more.
 """
 
@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from fleet.model import Spec
+from fleet.presets import filled
 
 FILE = Path("terraform/fleet.auto.tfvars.json")
 
@@ -35,6 +36,7 @@ def _variables(spec: Spec) -> dict[str, object]:
         "weights_volumes": _weights_volumes(spec),
         "sessions_volume": spec.redis.volume,
         "task_drivers": _task_drivers(spec),
+        "provider_keys": sorted({filled(provider).key_env for provider in spec.providers} - {""}),
         "datadog_agent": spec.datadog.enabled,
         "datadog_site": spec.datadog.site,
     }

@@ -109,6 +109,17 @@ variable "task_drivers" {
   }
 }
 
+variable "provider_keys" {
+  description = "Environment variables in which the routers look for keys of providers."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.provider_keys : can(regex("^[A-Z_][A-Z0-9_]*$", name))])
+    error_message = "provider_keys must be names of environment variables, as provider.key_env in jobs/fleet.toml."
+  }
+}
+
 variable "datadog_agent" {
   description = "A Datadog agent runs on every node, so its API key is needed in Nomad."
   type        = bool
@@ -296,19 +307,24 @@ variable "datadog_reader" {
 }
 
 variable "router_keys" {
-  description = "Keys of providers by the name that provider.key_env has in jobs/fleet.toml."
+  description = "Keys of providers by the names in provider_keys."
   type        = map(string)
   default     = null
   ephemeral   = true
   sensitive   = true
 
   validation {
-    condition     = alltrue([for name in keys(coalesce(var.router_keys, {})) : can(regex("^[A-Z_][A-Z0-9_]*$", name))])
-    error_message = "router_keys must be keyed by names of environment variables, as provider.key_env in jobs/fleet.toml."
+    condition     = length(setsubtract(keys(coalesce(var.router_keys, {})), var.provider_keys)) == 0
+    error_message = "router_keys has a name that no provider of jobs/fleet.toml has as its key_env."
   }
 
   validation {
     condition     = var.secret_versions.router == 0 || length(coalesce(var.router_keys, {})) > 0
     error_message = "secret_versions.router is set: give router_keys too (TF_VAR_router_keys)."
+  }
+
+  validation {
+    condition     = var.secret_versions.router == 0 || length(setsubtract(var.provider_keys, keys(coalesce(var.router_keys, {})))) == 0
+    error_message = "secret_versions.router is set: router_keys must have the key of every provider, because all of them are sent anew."
   }
 }

@@ -213,9 +213,30 @@ run "a_version_of_the_routers_keys_without_a_key" {
 
 run "a_key_that_is_no_environment_variable" {
   command         = plan
+  expect_failures = [var.provider_keys]
+
+  variables {
+    provider_keys = ["groq-key"]
+  }
+}
+
+run "a_key_that_no_provider_has" {
+  command         = plan
   expect_failures = [var.router_keys]
 
   variables {
-    router_keys = { "groq-key" = "x" }
+    provider_keys = ["GROQ_API_KEY"]
+    router_keys   = { GROK_API_KEY = "x" }
+  }
+}
+
+run "a_version_of_the_routers_keys_with_one_of_two" {
+  command         = plan
+  expect_failures = [var.router_keys]
+
+  variables {
+    secret_versions = { router = 1 }
+    provider_keys   = ["GROQ_API_KEY", "OPENAI_API_KEY"]
+    router_keys     = { GROQ_API_KEY = "x" }
   }
 }

@@ -31,6 +31,7 @@ Call = Callable[..., Result]
             "weights_volumes",
             [{"name": "models", "node_pool": "gpu"}, {"name": "models", "node_pool": "gpu-small"}],
         ),
+        ((), "provider_keys", []),
         ((), "task_drivers", ["docker"]),
         (("redis.driver=raw_exec", "redis.volume="), "task_drivers", ["docker", "raw_exec"]),
         (("redis.volume=",), "sessions_volume", ""),
@@ -40,6 +41,31 @@ Call = Callable[..., Result]
 )
 def test_terraform_is_told_what_the_description_says(variables: tuple[str, ...], name: str, value: object) -> None:
     assert json.loads(tfvars(load(DESCRIPTION, variables=variables).spec))[name] == value
+
+
+def test_terraform_is_told_the_names_of_keys(tmp_path: Path) -> None:
+    more = tmp_path / "more.toml"
+    more.write_text(
+        """
+        [[provider]]
+        name = "groq"
+        preset = "groq"
+        model = "some-model"
+
+        [[provider]]
+        name = "ours"
+        base_url = "https://llm.example.com/v1"
+        key_env = "OUR_KEY"
+        model = "some-model"
+
+        [[provider]]
+        name = "open"
+        base_url = "https://open.example.com/v1"
+        model = "some-model"
+        """
+    )
+    spec = load(DESCRIPTION, var_files=[more]).spec
+    assert json.loads(tfvars(spec))["provider_keys"] == ["GROQ_API_KEY", "OUR_KEY"]
 
 
 def test_terraform_is_told_no_count() -> None:

@@ -20,7 +20,7 @@ from fleet import metrics
 from router import headers
 from router.attempt import Attempt
 from router.breaker import Event
-from router.errors import Busy, RouterError, UpstreamFailed
+from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed
 from router.providers import said
 from router.providers.limits import Charge
 from router.providers.remote import estimated_tokens
@@ -63,7 +63,8 @@ class RemoteAttempt(Attempt):
         except OSError as error:
             self.replica.refused = True
             if not self.over:
-                self._failed(UpstreamFailed(f"The provider {self.replica.model!r} cannot be reached: {_cause(error)}."), "connect")
+                why = "simulated" if isinstance(error, SimulatedFailure) else "connect"
+                self._failed(UpstreamFailed(f"The provider {self.replica.model!r} cannot be reached: {_cause(error)}."), why)
             return
         self.replica.refused = False
         if self.over:  # the caller has left meanwhile

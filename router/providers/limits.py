@@ -59,7 +59,7 @@ class Window:
         return now
 
     def _forget(self, now: float) -> None:
-        while self._charges and self._charges[0].at <= now - WINDOW_S:
+        while self._charges and self._charges[0].at + WINDOW_S <= now:
             self.total -= self._charges.popleft().amount
 
 

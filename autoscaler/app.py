@@ -123,9 +123,12 @@ def _changed(standing: Standing, voice: _Voice, loop: Loop) -> None:
 
 def _flushing(flusher: statsd.Flusher) -> Run:
     async def run() -> None:
-        while True:
-            flusher.flush()
-            await asyncio.sleep(_FLUSH_S)
+        try:
+            while True:
+                flusher.flush()
+                await asyncio.sleep(_FLUSH_S)
+        finally:
+            flusher.last()
 
     return run
 

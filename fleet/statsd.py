@@ -42,10 +42,18 @@ class Flusher:
     def flush(self) -> None:
         """One round: everything recorded since the last one."""
         self.recorder.collect()
-        for key, total in self.recorder.counts.items():
-            self._count(key, total)
         for (metric, tags), value in self.recorder.gauges.items():
             self.client.gauge(metric.name, value, tags=_tags(metric, tags))
+        self._counted()
+
+    def last(self) -> None:
+        """What was counted since the last round, before the process ends. Its levels are no longer true."""
+        self.recorder.collect()
+        self._counted()
+
+    def _counted(self) -> None:
+        for key, total in self.recorder.counts.items():
+            self._count(key, total)
         for key, histogram in self.recorder.distributions.items():
             self._distribution(key, histogram.buckets)
         self.client.flush()

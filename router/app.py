@@ -216,9 +216,12 @@ async def sweep_forever(plane: DataPlane, protocol: type[RouterProtocol]) -> Non
 
 
 async def _flush_forever(flusher: statsd.Flusher) -> None:
-    while True:
-        await asyncio.sleep(FLUSH_S)
-        flusher.flush()
+    try:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            flusher.flush()
+    finally:
+        flusher.last()
 
 
 async def _stop(plane: DataPlane, protocol: type[RouterProtocol]) -> None:

@@ -60,6 +60,8 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         beside = [self._begin(part) for part in self._beside()]
         keeping = [self._begin(self._keep(slot)) for slot in range(self._count)]
+        flusher = self._flusher()
+        flushing = self._begin(self._flush_forever(flusher)) if flusher is not None else None
         await self._stop.wait()
         for task in beside:
             task.cancel()
@@ -71,6 +73,10 @@ class Supervisor:
         if late:
             self._signal(signal.SIGKILL)
             await asyncio.wait(late)
+        if flusher is not None and flushing is not None:
+            flushing.cancel()
+            flusher.recorder = recorder((self._ledger.total().numbers,))
+            flusher.last()
         return 1 if self._failed else 0
 
     def _begin(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -91,8 +97,6 @@ class Supervisor:
         parts = [self._look_forever()]
         if self._giving is not None:
             parts.append(self._giving())
-        if (client := statsd.from_environment()) is not None:
-            parts.append(self._flush_forever(client))
         return parts
 
     # the workers' lives
@@ -191,8 +195,11 @@ class Supervisor:
             await asyncio.sleep(_LOOK_S)
             await self.total()
 
-    async def _flush_forever(self, client: Any) -> None:
-        flusher = statsd.Flusher(client, recorder(()))
+    def _flusher(self) -> statsd.Flusher | None:
+        client = statsd.from_environment()
+        return statsd.Flusher(client, recorder(())) if client is not None else None
+
+    async def _flush_forever(self, flusher: statsd.Flusher) -> None:
         while True:
             await asyncio.sleep(FLUSH_S)
             flusher.recorder = recorder(((await self.total()).numbers,))

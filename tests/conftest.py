@@ -1,12 +1,19 @@
-"""Fixtures for all tests: real servers, started once in a test run and only if a test asks for them."""
+"""Fixtures for all tests: real servers, started once in a test run and only if a test asks for them.
+
+Properties are about what is decided, not about how fast a busy machine does it: hypothesis has no deadline.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests import servers
+
+hypothesis.settings.register_profile("no-deadline", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")

@@ -202,6 +202,7 @@ async def test_an_idle_connection_is_closed(start: Start) -> None:
         await caller.send(chat())
         await caller.reply()
         line = await _line(router)
+        line.sweep(router.wired.plane.clock())  # idle from here on
         line.sweep(router.wired.plane.clock() + 70)
         assert not line.transport.is_closing()
         line.sweep(router.wired.plane.clock() + 80)

@@ -38,13 +38,14 @@ ENV_SPEC = "WARMFLEET_SPEC"  # path of the resolved fleet description (JSON)
 ENV_HOST = "WARMFLEET_HOST"
 ENV_PORT = "WARMFLEET_PORT"
 ENV_PUBLIC_PORT = "WARMFLEET_PUBLIC"  # of a router: shared with its predecessor and successor on the same node
-ENV_ADMIN_KEY = "WARMFLEET_ADMIN_KEY"  # of a router: who has it may order failures
+ENV_ADMIN_KEY = "WARMFLEET_ADMIN_KEY"  # of a router: who has it may order failures, and models on and off
 ENV_DATADOG_URL = "WARMFLEET_DATADOG_URL"  # for tests: a stand-in for https://api.<site> on loopback
 
 REDIS_SESSION_PREFIX = "wf:session:"
 REDIS_LIMITS_PREFIX = "wf:limits:"  # of a tenant: requests and tokens of the last minute
 REDIS_BUDGET_PREFIX = "wf:budget:"  # of a tenant and a period: what is spent and what is set aside, in nanodollars
 REDIS_ROUTER_PREFIX = "wf:router:"  # of a router process: its last batch and what was answered to it; it lives while this key does
+REDIS_ROSTER_PREFIX = "wf:roster:"  # of a fleet: which models are on, off or added while routers run
 REDIS_SESSION_MOVES = "wf:moves"  # channel on which routers tell each other that a session has moved or ended
 
 

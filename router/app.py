@@ -24,7 +24,7 @@ from fleet.consul import Consul
 from fleet.model import Spec
 from fleet.names import Names
 from fleet.recorder import Recorder
-from router import api, chronicle, gauges, reload, tracing, watch
+from router import api, chronicle, gauges, reload, roster_api, tracing, watch
 from router.access import AccessLog, share
 from router.catalogue import Catalogue
 from router.channel import Line, WorkersEnd
@@ -41,6 +41,8 @@ from router.providers.abroad import Abroad
 from router.providers.simulate import Simulations
 from router.redis import RedisSessions
 from router.reload import Descriptions, live_limits
+from router.roster import laid_on
+from router.roster_store import RedisRoster
 from router.snapshot import Snapshot
 from router.tally import Tally
 from router.tenants.door import Door
@@ -84,10 +86,15 @@ def wire(
     access = AccessLog(plane.recorder, plane.wall, plane.random)
     tenancy = Tenancy(spec, plane, store)
 
+    roster = RedisRoster(lambda: store.client, names.REDIS_ROSTER_PREFIX + spec.fleet.name)
+    described = spec
+
     def apply(now: Spec, digest: str) -> None:
+        nonlocal described
+        described, now = now, laid_on(now, roster.now)
         abroad.take(now)
         plane.providers = abroad.replicas
-        plane.configure(Catalogue(now), live_limits(spec.router, now.router), digest)
+        plane.configure(Catalogue(now, roster.now.off), live_limits(spec.router, now.router), digest)
         for model in plane.catalogue.models:
             plane.recorder.count(metrics.LOG_BYTES, model, by=0)
         access.rate = share(plane.limits)
@@ -95,6 +102,7 @@ def wire(
         tenancy.take(now)
 
     apply(spec, description)
+    roster.changed = lambda: apply(described, plane.description)
     descriptions = Descriptions(spec, description, Names(spec.fleet.name).spec, apply)
 
     @asynccontextmanager
@@ -102,7 +110,7 @@ def wire(
         consul = Consul(spec.fleet.consul, consul_token)
         end = reports.end = WorkersEnd(await Line.over(parent), reports.own, simulations.start) if parent is not None else None
         parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.lines.write_forever(), *tenancy.parts()]
-        parts += [reload.follow(consul, Names(spec.fleet.name), descriptions), simulations.sweep_forever()]
+        parts += [reload.follow(consul, Names(spec.fleet.name), descriptions), simulations.sweep_forever(), roster.follow_forever()]
         tasks = [_start(part) for part in parts]
         try:
             yield
@@ -125,6 +133,7 @@ def wire(
     api.install(app, plane, spec.fleet.name, reports.everyone)
     app.include_router(providers.routes(plane, abroad, reports.everyone))
     app.include_router(providers.admin_routes(simulations, reports.order, environment.get(names.ENV_ADMIN_KEY, "")))
+    app.include_router(roster_api.routes(roster, lambda: described, environment.get(names.ENV_ADMIN_KEY, "")))
     return Wired(spec, plane, store, protocol, app)
 
 

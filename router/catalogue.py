@@ -7,13 +7,15 @@ swapped keeps its model at the head of the chain. Pure; the few plans that exist
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from fleet.model import Model, Price, Route, Slo, Spec
 from fleet.provider import PROVIDERS, Provider
 from fleet.serving import Strategy
 from router.clocks import MOVING_S
-from router.errors import BadSession, UnknownModel
+from router.errors import BadSession, ModelDisabled, UnknownModel
 from router.hold import DEFAULT, Cold
 from router.requests import AUTO
 from router.sessions import Session
@@ -52,11 +54,13 @@ class Plan:
 
 
 class Catalogue:
-    """Models and routes of one fleet."""
+    """Models and routes of one fleet. `off`: names that are disabled or removed (router.roster)."""
 
-    def __init__(self, spec: Spec) -> None:
-        self.models: dict[str, Model] = {model.name: model for model in spec.models}
-        self.providers: dict[str, Provider] = {row.name: row for row in sorted(spec.providers, key=lambda row: row.priority)}
+    def __init__(self, spec: Spec, off: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._off = off
+        self.models: dict[str, Model] = {model.name: model for model in spec.models if off.get(model.name) != "removed"}
+        rows = sorted((row for row in spec.providers if off.get(row.name) != "removed"), key=lambda row: row.priority)
+        self.providers: dict[str, Provider] = {row.name: row for row in rows}
         self.routes: dict[int, Route] = {r.selector: self._expanded(r) for r in sorted(spec.routes, key=lambda r: r.selector)}
         self._by_name: dict[str, Route] = {route.name: route for route in self.routes.values()}
         self._plans: dict[tuple[str, int | None, str], Plan] = {}
@@ -114,10 +118,18 @@ class Catalogue:
         if plan is None:
             self.check(name)
             plan = self._in_session(name, session) if session else self._alone(name)
+            plan = self._without_off(plan) if self._off else plan
             known = not session or not session.model or session.model in self.models or session.model in self.providers
             if known:  # what Redis says must not fill this table
                 self._plans[key] = plan
         return plan
+
+    def _without_off(self, plan: Plan) -> Plan:
+        """Raises: ModelDisabled"""
+        chain = tuple(link for link in plan.chain if link not in self._off)
+        if not chain:
+            raise ModelDisabled(f"{plan.wanted!r} was taken out of service by an operator, and nothing stands in for it; try again later.")
+        return plan if chain == plan.chain else replace(plan, chain=chain, wanted=plan.wanted if plan.wanted in chain else chain[0])
 
     def selector_for(self, name: str) -> int:
         """The route of a new session whose first request names `name`: 0 where the fleet has no routes. Raises: UnknownModel"""

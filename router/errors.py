@@ -22,6 +22,7 @@
     ├── CapacityError
     │   ├── NotWarm             known, but no replica is warm
     │   ├── TooManyHeld         so many requests wait for warmth that no more may
+    │   ├── ModelDisabled       an operator's order: the model, and all that could stand in for it, gets no requests
     │   ├── Busy                every replica that was tried is at its limit
     │   └── LimitsAway          Redis does not answer, and the tenant's limits may not be passed by
     ├── Stopping                ours: this router is being stopped
@@ -164,6 +165,10 @@ class TooManyHeld(CapacityError):
     pass
 
 
+class ModelDisabled(CapacityError):
+    pass
+
+
 class Busy(CapacityError):
     pass
 
@@ -220,6 +225,7 @@ _HTTP: dict[type[RouterError], HttpError] = {
     StreamTruncated: HttpError(502, "upstream_error", "stream_truncated"),
     NotWarm: HttpError(503, "server_error", "model_not_warm"),
     TooManyHeld: HttpError(503, "server_error", "too_many_held"),
+    ModelDisabled: HttpError(503, "server_error", "model_disabled"),
     Busy: HttpError(503, "server_error", "replicas_busy"),
     LimitsAway: HttpError(503, "server_error", "limits_away"),
     Stopping: HttpError(503, "server_error", "router_stopping"),

@@ -129,7 +129,11 @@ class Relay:
         if session is not None and session.model:
             session = plane.at_turn(session, self.body)
         self.session = session
-        self.plan = plan = plane.catalogue.plan(model, session)
+        try:
+            self.plan = plan = plane.catalogue.plan(model, session)
+        except RouterError as error:  # all of its chain was disabled
+            self.fail(error)
+            return
         if plan.strategy is not None or self.head.wish is not None:
             self._choose(plan)
         elif self.visit is None:

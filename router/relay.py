@@ -34,7 +34,6 @@ from router.select import Choice, NoCandidate, Reason, select
 from router.sessions import Session
 from router.sink import Sink
 from router.spans import Ids
-from router.spans import Ids
 from router.stream import EventStream
 from router.sweep import sweep
 from router.tally import UNKNOWN
@@ -66,7 +65,6 @@ class Relay:
     paused_at: float | None = None
     ttft_s: float | None = None
     usage: events.Usage | None = None
-    ids: Ids | None = None  # of its span, where it is traced
     ids: Ids | None = None  # of its span, where it is traced
     reason: Reason | Literal["-"] = "-"  # why the last attempt was where it was
     moves = ""  # why the ones before it were left

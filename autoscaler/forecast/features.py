@@ -1,8 +1,9 @@
 """What is known at a minute about whether the j-th replica will be needed: one row of numbers per (minute, level).
 
 A level is a number of replicas that others already carry: level j asks about replica j + 1, and its threshold v is (j + .5)
-replicas. All loads are in replicas and in logs, so nothing depends on the unit of the counts. Law: the row of index `end` is made
-from counts[:end] alone. Where history is too short, a look at an earlier day is NaN and a window is shortened.
+replicas. Decisions are about whole levels; a learner may be shown those between them too. All loads are in replicas and in logs,
+so nothing depends on the unit of the counts. Law: the row of index `end` is made from counts[:end] alone. Where history is too
+short, a look at an earlier day is NaN and a window is shortened.
 
 Monotone by construction: with all else equal, a higher level is never needed more. `MONOTONE` tells the learner.
 """
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from autoscaler.forecast.windows import Ends, Floats, last, last_max, max_from
 
 Rows = npt.NDArray[np.float32]
-Levels = npt.NDArray[np.intp]
+Levels = npt.NDArray[np.intp] | npt.NDArray[np.float64]
 Rises = tuple[Floats, ...]
 
 DAY = 1440
@@ -46,7 +47,7 @@ MONOTONE = (
 )
 
 
-def levels_of(most: int) -> Levels:
+def levels_of(most: int) -> npt.NDArray[np.intp]:
     """The levels asked about in a fleet of at most `most` replicas: each, and in large fleets about every fortieth part."""
     grown = np.geomspace(_EACH_UP_TO, most, 1 + int(40 * np.log(most / _EACH_UP_TO))) if most > _EACH_UP_TO else np.empty(0)
     return np.unique(np.concatenate([np.arange(min(most, _EACH_UP_TO)), np.ceil(grown - 1e-9).astype(np.intp) - 1]))
@@ -152,7 +153,9 @@ def _since_and_shares(load: Floats, ends: Ends, levels: Levels) -> Floats:
 
 
 def _reached(load: Floats, levels: Levels) -> Ends:
-    """How many thresholds each load reaches. By table: a search per minute would be most of the cost of a decision."""
+    """How many thresholds each load reaches. Whole levels by table: a search per minute would be most of the cost of a decision."""
+    if levels.dtype.kind == "f":
+        return np.searchsorted(levels + 0.5, load, side="right")
     most = int(levels[-1]) + 1
     table = np.searchsorted(levels + 1, np.arange(most + 1), side="right")
     out: Ends = table[np.minimum(load + 0.5, most).astype(np.intp)]

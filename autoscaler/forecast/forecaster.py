@@ -4,7 +4,7 @@
     models               every replica up to the highest whose need is worth its price, held (holding.py)
 
 The owner runs `refit(forecaster.window(), forecaster.question, learner)` elsewhere when `is_refit_due` and hands the result to
-`adopt`; the last three models answer together (blend.py). Only the past is looked at: an answer for a minute rests on the minutes
+`adopt`; the last models answer together (blend.py). Only the past is looked at: an answer for a minute rests on the minutes
 before it.
 """
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 Floats = npt.NDArray[np.float64]
-Levels = npt.NDArray[np.intp]
+Levels = npt.NDArray[np.intp] | npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 

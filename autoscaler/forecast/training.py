@@ -2,10 +2,13 @@
 
 Examples are every fourth minute of the last 14 days, at the levels near the load of that minute: what is far below it is
 needed, what is far above is not, and neither teaches anything. Minutes with a gap in what followed them teach nothing either.
+A fleet of a few replicas has few levels near its load; it is shown the levels between them too, halves, thirds and so on, because
+with too few examples a learner asks for what it cannot tell apart.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +27,8 @@ NEAR = (0.74, 3.3, 2.0)
 
 _DAYS = 14
 _EVERY_MIN = 4
+_NEAR_EACH = 12
+"""Levels that a minute is shown at, on average, at the least. Large fleets have more without being asked."""
 _FIRST_MIN = 180
 _LEAST_ROWS = 2000
 
@@ -58,14 +63,23 @@ def near(load: Floats, ends: npt.NDArray[np.intp], levels: Levels) -> npt.NDArra
 def _examples(window: Window, question: Question) -> tuple[Rows, Floats]:
     span = question.lead_min + SLACK_MIN
     load = window.counts / question.capacity
-    levels = levels_of(question.most)
     oldest = max(_FIRST_MIN, len(load) - _DAYS * DAY)
-    need = ahead(needs(load[oldest:], levels, question.hold_s), span)
-    ends = np.arange(oldest, oldest + len(need), _EVERY_MIN)
+    ends = np.arange(oldest, len(load) - span + 1, _EVERY_MIN)
     ends = ends[whole(window.gap[oldest:], span)[ends - oldest]]
-    if not len(ends):
+    levels = _shown(load, ends, question.most) if len(ends) else ends
+    if not len(levels):
         return np.empty((0, 0), dtype=np.float32), np.empty(0)
     asked = near(load, ends, levels)
+    need = ahead(needs(load[oldest:], levels, question.hold_s), span)
     rises = rises_at(load, window.first_minute, hours(window.first_minute, ends), question.lead_min)
     found = rows(load, window.first_minute, ends, levels=levels, lead_min=question.lead_min, rises=rises)
     return found[asked], need[ends - oldest][asked]
+
+
+def _shown(load: Floats, ends: npt.NDArray[np.intp], most: int) -> Levels:
+    """The levels that are near the load at any of the ends; where they are few, with parts between them."""
+    levels = levels_of(most)
+    each = near(load, ends, levels).sum() / len(ends)
+    parts = math.ceil(_NEAR_EACH / max(1.0, each))
+    finer = levels if parts == 1 else np.arange(levels[-1] * parts + 1) / parts
+    return finer[near(load, ends, finer).any(axis=0)]

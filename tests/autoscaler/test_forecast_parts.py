@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.forecast.blend import joined
+from autoscaler.forecast.blend import MODELS, joined
 from autoscaler.forecast.features import MONOTONE, hours, levels_of, rises_at, rows
 from autoscaler.forecast.holding import HELD_MIN, Held, hold
 from autoscaler.forecast.labels import ahead, needs, whole
+from autoscaler.forecast.question import Question
 from autoscaler.forecast.series import KEPT_MIN, Series, Window
-from autoscaler.forecast.training import Fitted
+from autoscaler.forecast.training import Fitted, refit
 
 LEAD_MIN = 5
 LEVELS = levels_of(12)
@@ -190,6 +191,39 @@ class TestFeatures:
         assert (np.diff(large) <= 1 + large[:-1] / 30).all()
 
 
+class Shown:
+    """A learner that writes down how many examples it was shown, and at which distances from the last minute."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.distances: set[float] = set()
+
+    def fit(self, found: np.ndarray, needed: np.ndarray) -> "Always":
+        assert len(found) == len(needed)
+        assert ((needed >= 0) & (needed <= 1)).all()
+        self.rows = len(found)
+        self.distances = set(np.round(found[:, 0].astype(float), 4).tolist())
+        return Always(0.5)
+
+    def read(self, text: str) -> "Always":
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("replicas", "between"), [(12.0, False), (3.0, True), (1.0, True)])
+def test_a_small_fleet_is_shown_as_many_examples_as_a_large_one(replicas: float, between: bool) -> None:
+    learner, minutes = Shown(), 3 * 1440
+    window = Window(0, np.full(minutes, 100 * replicas), np.zeros(minutes, dtype=bool))
+    assert refit(window, Question(capacity=100, lead_min=15, hold_s=30, least=1, most=60), learner) is not None
+    assert learner.rows >= 12 * (minutes - 180 - 25) // 4
+    whole = {round(float(np.log((level + 0.5) / replicas)), 4) for level in range(60)}
+    assert (not learner.distances <= whole) == between
+
+
+def test_a_load_beyond_all_replicas_teaches_nothing() -> None:
+    window = Window(0, np.full(3 * 1440, 1e9), np.zeros(3 * 1440, dtype=bool))
+    assert refit(window, Question(capacity=1, lead_min=15, hold_s=30, least=1, most=60), Shown()) is None
+
+
 def test_a_window_has_the_length_of_its_counts() -> None:
     assert len(Window(0, np.zeros(3), np.zeros(3, dtype=bool))) == 3
 
@@ -208,12 +242,12 @@ class Always:
 
 
 class TestBlend:
-    def test_the_last_three_models_answer_with_the_mean_of_their_log_odds(self) -> None:
+    def test_the_last_models_answer_with_the_mean_of_their_log_odds(self) -> None:
         blend = None
-        for day, need in enumerate((0.999, 0.5, 0.1, 0.9)):
+        for day, need in enumerate((0.999, *[0.5] * (MODELS - 2), 0.1, 0.9)):
             blend = joined(blend, Fitted(Always(need), 15, day))
         assert blend is not None
-        assert [fitted.until_minute for fitted in blend.models] == [1, 2, 3]
+        assert [fitted.until_minute for fitted in blend.models] == list(range(1, MODELS + 1))
         assert blend.predict(np.zeros((2, 1))) == pytest.approx([0.5, 0.5])
 
     def test_a_model_alone_is_believed(self) -> None:

@@ -9,8 +9,9 @@ Law: a turn of a conversation does not change its model because its words are ab
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from router.catalogue import Plan
 from router.choice.wish import NO_WISH, BadWish, Wish, parse
@@ -21,6 +22,8 @@ from router.usage import Usage
 if TYPE_CHECKING:
     from router.plane import DataPlane
     from router.relay import Relay
+
+FIELDS: Final = ("strategy", "capability", "max_cost", "max_latency_ms", "required_quality")
 
 
 def chosen(relay: Relay, plan: Plan) -> Plan | None:
@@ -54,9 +57,26 @@ def read(value: bytes) -> Wish:
     try:
         return parse(value.decode("ascii"))
     except BadWish as error:
-        raise BadRequest(f"The header x-route-strategy is wrong: {error}.", param=error.param) from error
+        raise BadRequest(f"The request cannot be routed: {error}.", param=error.param) from error
     except UnicodeDecodeError as error:
         raise BadRequest("The header x-route-strategy is wrong: it holds other characters than ASCII.", param="x-route-strategy") from error
+
+
+def said(fields: Mapping[str, object]) -> bytes | None:
+    """Fields of a body as the header would say them; None: nothing is said. Raises: BadRequest"""
+    told = {name: _text(value) for name, value in fields.items() if value is not None}
+    if not told:
+        return None
+    value = "; ".join(f"{name}={text}" for name, text in told.items())
+    if not value.isascii() or ";" in "".join(told.values()):
+        raise BadRequest("A field for the routing holds characters that no strategy, capability or number has.", param=next(iter(told)))
+    read(value.encode())
+    return value.encode()
+
+
+def _text(value: object) -> str:
+    """Numbers without an exponent."""
+    return f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def _begins(relay: Relay) -> bool:

@@ -32,14 +32,18 @@ class Answer:
 Asking: TypeAlias = Coroutine[Any, Any, Answer]
 
 
-async def ask(plane: DataPlane, path: bytes, body: bytes, session: str | None, authorization: bytes | None) -> Answer:
+async def ask(
+    plane: DataPlane, path: bytes, body: bytes, session: str | None, authorization: bytes | None, *, wish: bytes | None = None
+) -> Answer:
     """Relays a request that does not stream. Cancelling it closes the engine's connection. `authorization`: whose name it is made in.
+
+    `wish`: what is asked of the choice, as in x-route-strategy.
 
     Raises:
         UpstreamFailed: the engine broke in the middle of an answer too large to hold.
     """
     own_session = session.encode() if session else None
-    head = RequestHead(b"content-type: application/json\r\n", len(body), own_session, None, False, False, authorization)
+    head = RequestHead(b"content-type: application/json\r\n", len(body), own_session, None, False, False, authorization, wish)
     sink = _Collected()
     relay = Relay(plane, sink, path, dialect(path), head, body)
     relay.begin()

@@ -18,7 +18,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from router import collected, requests, selector
+from router import choosing, collected, requests, selector
 from router.catalogue import Plan
 from router.collected import Answer
 from router.errors import UnknownSession, UpstreamFailed
@@ -59,9 +59,17 @@ class Kept(BaseModel):
 
 
 class ChatMessage(BaseModel):
+    """What stands below `model` is for this message only, as in x-route-strategy."""
+
     session_id: str
     message: str
     model: str | None = None
+    strategy: str | None = None
+    capability: str | None = None
+    max_cost: float | None = None
+    max_latency_ms: float | None = None
+    required_quality: float | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
 
 
 class ChatAnswer(BaseModel):
@@ -95,7 +103,9 @@ def routes(plane: DataPlane) -> APIRouter:
     @api.post("/chat_completions", response_model=ChatAnswer)
     async def chat_completions(said: ChatMessage, request: Request) -> ChatAnswer | Response:
         session = await _known(plane, said.session_id, visit_of(request))
-        answer = await _while_connected(_ask(plane, said, authorization_of(request)), request)
+        answer = await _while_connected(
+            _ask(plane, said, authorization_of(request), choosing.said(said.model_dump(include=set(choosing.FIELDS)))), request
+        )
         if answer.status != 200:
             return _as_it_is(answer)
         return ChatAnswer(session_id=said.session_id, response=_text(answer), model=answer.model or "", selector=session.selector)
@@ -196,9 +206,11 @@ async def _known(plane: DataPlane, session_id: str, visit: Visit | None) -> Sess
     return session if visit is None else visit.claim(session)
 
 
-async def _ask(plane: DataPlane, said: ChatMessage, authorization: bytes | None) -> Answer:
-    body = {"model": said.model or requests.AUTO, "messages": [{"role": "user", "content": said.message}]}
-    return await collected.ask(plane, b"/v1/chat/completions", msgspec.json.encode(body), said.session_id, authorization)
+async def _ask(plane: DataPlane, said: ChatMessage, authorization: bytes | None, wish: bytes | None) -> Answer:
+    body: dict[str, object] = {"model": said.model or requests.AUTO, "messages": [{"role": "user", "content": said.message}]}
+    if said.max_tokens is not None:
+        body["max_tokens"] = said.max_tokens
+    return await collected.ask(plane, b"/v1/chat/completions", msgspec.json.encode(body), said.session_id, authorization, wish=wish)
 
 
 async def _while_connected(answer: collected.Asking, request: Request) -> Answer:

@@ -8,7 +8,7 @@ It makes the decision anew, with the functions that serve requests, and counts n
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -17,12 +17,11 @@ from router import choosing, requests
 from router.catalogue import Plan
 from router.choice.candidate import expected_cost
 from router.choice.reasons import reasons
-from router.choice.wish import NO_WISH, BadWish, Wish, wish
+from router.choice.wish import NO_WISH, Wish
 from router.chooser import Explained
 from router.errors import BadRequest
 from router.plane import DataPlane
-
-_FIELDS: Final = ("strategy", "capability", "max_cost", "max_latency_ms", "required_quality")
+from router.tenants.door import visit_of
 
 
 class _Said(msgspec.Struct):
@@ -57,11 +56,8 @@ def routes(plane: DataPlane) -> APIRouter:
 
 
 def _plan(plane: DataPlane, request: Request, body: bytes) -> Plan:
-    """Raises: NoKey, NotAllowed, BadRequest, UnknownModel"""
-    visit = None
-    if plane.gate is not None:
-        authorization = request.headers.get("authorization")
-        visit = plane.gate.enter(authorization.encode("latin-1") if authorization is not None else None)
+    """Raises: NotAllowed, BadRequest, UnknownModel"""
+    visit = visit_of(request)
     ask = requests.decode(body)
     plane.catalogue.check(ask.model)
     return plane.catalogue.plan(ask.model if visit is None else visit.asked(ask.model), None)
@@ -73,18 +69,11 @@ def _wish(request: Request, body: bytes) -> Wish:
     if header is not None:
         return choosing.read(header.encode("latin-1"))
     try:
-        said = _said(body)
-        return wish({name: _plain(getattr(said, name)) for name in _FIELDS})
-    except BadWish as error:
-        raise BadRequest(f"The request cannot be routed: {error}.", param=error.param) from error
+        said = choosing.said(msgspec.structs.asdict(_said(body)))
     except msgspec.ValidationError as error:
-        param = next((name for name in _FIELDS if f"$.{name}" in str(error)), None)
+        param = next((name for name in choosing.FIELDS if f"$.{name}" in str(error)), None)
         raise BadRequest(f"The request body is wrong: {error}.", param=param) from error
-
-
-def _plain(value: str | float | None) -> str | None:
-    """Numbers without an exponent, as the header has them."""
-    return f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+    return NO_WISH if said is None else choosing.read(said)
 
 
 def _as_it_stands(plan: Plan) -> dict[str, Any]:

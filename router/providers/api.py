@@ -5,15 +5,14 @@ Without WARMFLEET_ADMIN_KEY in the router's environment the second one is not th
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from router.errors import NotAdmin
+from router.admin import only_admin
 from router.ledger import Report, recorder
 from router.plane import DataPlane
 from router.providers.abroad import Abroad
@@ -48,11 +47,6 @@ def routes(plane: DataPlane, abroad: Abroad, everyone: Callable[[], Awaitable[Re
 def admin_routes(simulations: Simulations, order: Callable[[str, float], None], admin_key: str) -> APIRouter:
     """`order`: lets something fail in all workers of this router. `admin_key`: empty: nobody has it, and nothing is here."""
 
-    def only_admin(request: Request) -> None:
-        sent = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(sent.encode(), admin_key.encode()):
-            raise NotAdmin("This needs the router's admin key as `Authorization: Bearer KEY`.")
-
     async def fail(failure: Failure) -> Response:
         """Lets a model or provider fail for this router, for at most ten minutes; 0 seconds: no longer."""
         simulations.check(failure.name)
@@ -61,5 +55,5 @@ def admin_routes(simulations: Simulations, order: Callable[[str, float], None], 
 
     api = APIRouter(tags=["providers"])
     if admin_key:
-        api.add_api_route("/simulate/failure", fail, methods=["POST"], dependencies=[Depends(only_admin)])
+        api.add_api_route("/simulate/failure", fail, methods=["POST"], dependencies=[Depends(only_admin(admin_key))])
     return api

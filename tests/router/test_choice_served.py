@@ -249,3 +249,33 @@ async def test_a_prompt_that_is_no_chat_is_read_too(start: Start) -> None:
     router: Running = await start(engines=ENGINES, spec=spec("cost"))
     reply = await router.call(post("/v1/completions", {"model": "any", "prompt": CODE}))
     assert served(reply) == "good"
+
+
+async def said(router: Running, **fields: object) -> Reply:
+    await router.call(post("/initiate_call", {"session_id": "seed"}))
+    return await router.call(post("/chat_completions", {"session_id": "seed", "message": "hm", **fields}))
+
+
+async def test_a_message_of_the_session_api_may_say_what_it_needs(start: Start) -> None:
+    router: Running = await start(engines=ENGINES, spec=spec())
+    assert (await said(router)).json["model"] == "fast"
+    assert (await said(router, strategy="quality_optimized", max_tokens=50)).json["model"] == "good"
+    assert (await said(router, strategy="quality", max_cost=0.00001)).json["error"]["param"] == "max_cost"
+    assert (await said(router, capability="code", max_cost=0.001)).json["model"] == "cheap"
+    assert (await said(router, max_tokens=50)).json["model"] == "fast"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"strategy": "x; max_cost=1"}, "strategy"),
+        ({"strategy": "é"}, "strategy"),
+        ({"max_cost": -1}, "max_cost"),
+        ({"max_cost": 1e300}, "max_cost"),
+    ],
+)
+async def test_a_message_that_asks_for_nonsense_is_refused(start: Start, fields: dict[str, object], param: str) -> None:
+    router: Running = await start(engines=ENGINES, spec=spec())
+    reply = await said(router, **fields)
+    assert (reply.status, reply.json["error"]["param"]) == (400, param)
+    assert router.heard() == 0

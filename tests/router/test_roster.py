@@ -14,7 +14,8 @@ import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.model import Route, Spec
+from fleet.key import digest
+from fleet.model import Route, Spec, Tenant
 from router import roster
 from router.app import wire
 from router.catalogue import Catalogue
@@ -268,3 +269,11 @@ def test_a_route_keeps_its_row_when_all_of_it_is_off() -> None:
     catalogue = Catalogue(spec, {"large": "removed"})
     with pytest.raises(ModelDisabled, match="operator"):
         catalogue.plan("only", None)
+
+
+async def test_orders_need_the_admin_s_key_and_no_tenant_s(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARMFLEET_ADMIN_KEY", KEY)
+    tenant = Tenant(name="t", key_sha256=(digest("wf-tenant"),))
+    router: Running = await start(spec=replace(SPEC, tenants=(tenant,)))
+    assert (await order(router, "GET")).status == 200
+    assert (await order(router, "GET", key="wf-tenant")).status == 403

@@ -28,11 +28,11 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def router(consul: str, folder: Path, *, public: int = 0, **limits: object) -> AsyncIterator[Process]:
+async def router(consul: str, folder: Path, *, public: int = 0, text: str = SPEC, **limits: object) -> AsyncIterator[Process]:
     """A router process with settings of [router]; `public` is a port that it shares."""
     described = folder / "fleet.toml"
     lines = "".join(f"{key} = {value}\n" for key, value in limits.items())
-    described.write_text(SPEC.format(consul=consul, drain="2s").replace("[router]\n", f"[router]\n{lines}"))
+    described.write_text(text.format(consul=consul, drain="2s").replace("[router]\n", f"[router]\n{lines}"))
     port, log = free_port(), folder / f"router-{free_port()}.log"
     environment = {**os.environ, names.ENV_SPEC: str(described), names.ENV_HOST: "127.0.0.1", names.ENV_PORT: str(port)}
     if public:

@@ -147,8 +147,9 @@ class Consul:
         _, row = await _translated(self._client.kv.get(key, consistency="consistent"))
         return ("", b"") if row is None else (row.get("Session", ""), row["Value"] or b"")
 
-    async def delete(self, prefix: str) -> None:
-        await _translated(self._client.kv.delete(prefix, recurse=True))
+    async def delete(self, key: str) -> None:
+        """One key, or everything below it where it ends in a slash, for which a token needs the right to write the whole folder."""
+        await _translated(self._client.kv.delete(key, recurse=key.endswith("/")))
 
     async def close(self) -> None:
         await self._client.close()

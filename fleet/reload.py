@@ -2,7 +2,7 @@
 
 The checked description is put into Consul as one document; every router watches it. What only a restart can change (addresses, ports,
 workers, sizes of tables) is taken over by the next deployment. `--withdraw` removes the document: routers go back to the one they
-were deployed with.
+were deployed with; a deployment of the routers does so too, or what was published before would win over what was deployed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def reload(source: Source, address: str | None, withdraw: bool) -> None:
     where = address or fleet.consul
     url = where if "://" in where else f"http://{where}"
     if withdraw:
-        was_there = asyncio.run(_with(url, lambda consul: _withdraw(consul, Names(fleet.name))))
+        was_there = withdrawn(url, Names(fleet.name))
         click.echo(f"{fleet.name}: routers go by what they were deployed with" if was_there else f"{fleet.name}: nothing was published")
     else:
         asyncio.run(_with(url, lambda consul: publish(consul, loaded)))
@@ -53,9 +53,15 @@ async def publish(consul: Consul, loaded: Loaded) -> None:
         raise Conflict(f"somebody else has just published a description at {key}; look whose is right, then reload again")
 
 
+def withdrawn(address: str, names: Names) -> bool:
+    """Removes the published description; False: there was none. Raises: ControlPlaneError."""
+    return asyncio.run(_with(address, lambda consul: _withdraw(consul, names)))
+
+
 async def _withdraw(consul: Consul, names: Names) -> bool:
     document, _ = await consul.document(names.spec)
-    await consul.delete(names.spec)
+    if document is not None:
+        await consul.delete(names.spec)
     return document is not None
 
 

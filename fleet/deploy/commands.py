@@ -15,11 +15,12 @@ from fleet.deploy import jobs as preparing
 from fleet.deploy.display import display
 from fleet.deploy.nomad import Version, is_denied
 from fleet.deploy.proposal import Draft, Proposal, Wish, propose, read
-from fleet.deploy.run import OK, UNPLACED, Model, Outcome, Run
+from fleet.deploy.run import FAILED, OK, UNPLACED, Model, Outcome, Run
 from fleet.deploy.scaling import Scaling, Wanted
 from fleet.deploy.target import Target, targeted
 from fleet.deploy.text import described_plan, jobs_table, why_no_room
-from fleet.errors import Conflict, Finding, Refused, SpecError, Unreachable, WarmfleetError
+from fleet.errors import Conflict, ControlPlaneError, Finding, Refused, SpecError, Unreachable, WarmfleetError
+from fleet.reload import withdrawn
 
 UNCHANGED, CHANGED, ERROR = 0, 1, 255
 
@@ -197,6 +198,8 @@ def _delivered(target: Target, proposals: Sequence[Proposal], *, detach: bool, p
         click.echo("nothing was changed", err=True)
         raise SystemExit(UNPLACED)
     outcome = Outcome(OK, "nothing was changed") if dry_run else _run(target, proposals, detach=detach, prompts=prompts)
+    if outcome.code == OK and not dry_run and any(p.part == "router" for p in proposals):
+        outcome = _alone(target, outcome)
     click.echo(outcome.text, err=outcome.code != OK)
     raise SystemExit(outcome.code)
 
@@ -218,6 +221,18 @@ def _run(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts
     except KeyboardInterrupt:
         return Outcome(130, "no longer watching; what was begun goes on in Nomad. Deploy again to see it to its end, or roll back")
     return Outcome(OK, f"{len(busy)} job(s) deployed" if busy else "nothing to change")
+
+
+def _alone(target: Target, outcome: Outcome) -> Outcome:
+    """What was deployed holds alone: what `warmfleet reload` published before would win over it."""
+    try:
+        was_there = withdrawn(target.consul, target.names)
+    except ControlPlaneError as error:
+        why = f"{error}: what `warmfleet reload` may have published wins over it until `warmfleet reload --withdraw`"
+        return Outcome(FAILED, f"{outcome.text}\n{why}")
+    if was_there:
+        click.echo("router: the description that `warmfleet reload` published is withdrawn; routers go by what is deployed")
+    return outcome
 
 
 def _chosen(versions: Sequence[Version], job: str, wanted: str) -> Version:

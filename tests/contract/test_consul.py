@@ -150,6 +150,13 @@ async def test_documents_are_all_below_a_prefix_until_deleted(consul: Consul, fo
     assert (await consul.documents(folder)).value == {}
 
 
+async def test_a_key_is_deleted_without_those_that_begin_like_it(consul: Consul, folder: str) -> None:
+    for name in ("a", "ab", "a/b"):
+        await consul.put(folder + name, b"", index=0)
+    await consul.delete(folder + "a")
+    assert set((await consul.documents(folder)).value) == {folder + "ab", folder + "a/b"}
+
+
 async def test_a_blocking_query_of_documents_wakes_up(consul: Consul, folder: str) -> None:
     await consul.put(folder + "a", b"1", index=0)
     before = await consul.documents(folder)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 
 from fleet.deploy.nomad import Delivery
 from fleet.local import stack
@@ -74,6 +75,15 @@ async def at(fleet: Fleet, nomad: Delivery, count: int) -> frozenset[str]:
     return fleet.live_allocations("small-model")
 
 
+def publish(fleet: Fleet) -> None:
+    """A description such as `warmfleet reload` publishes; routers refuse this one, so nothing else changes."""
+    requests.put(f"{fleet.record.address('consul')}/v1/kv/{fleet.names.spec}", data=b"{}", timeout=10).raise_for_status()
+
+
+def is_published(fleet: Fleet) -> bool:
+    return requests.get(f"{fleet.record.address('consul')}/v1/kv/{fleet.names.spec}", timeout=10).status_code == 200
+
+
 async def test_after_the_start_there_is_nothing_to_change(fleet: Fleet) -> None:
     said = await run(fleet, "plan")
     assert (said.code, said.err) == (0, "")
@@ -105,6 +115,7 @@ async def test_a_new_version_takes_over_warm_and_a_rollback_too_and_no_caller_no
 async def test_a_change_of_the_description_rolls_router_and_autoscaler_and_no_model(fleet: Fleet, nomad: Delivery) -> None:
     models = await at(fleet, nomad, 1)
     routers = fleet.live_allocations("router")
+    publish(fleet)
     async with Load(fleet.router, model="small-model", callers=2) as load:
         await until(lambda: load.total >= 2, "callers are answered")
         said = await run(fleet, "deploy", "-var", "autoscaler.cooldown_up=7s")
@@ -112,6 +123,8 @@ async def test_a_change_of_the_description_rolls_router_and_autoscaler_and_no_mo
         await until(lambda: load.total >= asked + 2, "callers are answered by the new router")
     assert said.code == 0, said
     assert "router: version" in said.out and "autoscaler: version" in said.out, said  # redis may still be under way too
+    assert "the description that `warmfleet reload` published is withdrawn" in said.out
+    assert not is_published(fleet)
     assert load.failures == []
     assert not routers & fleet.live_allocations("router")
     assert fleet.live_allocations("small-model") == models

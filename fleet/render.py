@@ -79,13 +79,13 @@ def heredoc_json(document: str) -> str:
 
 
 def _own_job(environment: jinja2.Environment, loaded: Loaded, part: str) -> str:
-    secrets = _router_secrets(loaded.spec) if part == "router" else ()
+    secrets = router_secrets(loaded.spec) if part == "router" else ()
     values = _values(loaded.spec) | {"part": part, "document": heredoc_json(resolved_json(loaded)), "secrets": secrets}
     source = _digest(_text(environment, part, values | {"source": ""}))
     return _header(part) + _text(environment, part, values | {"source": source})
 
 
-def _router_secrets(spec: Spec) -> tuple[str, ...]:
+def router_secrets(spec: Spec) -> tuple[str, ...]:
     """Environment variables that a router with providers reads from its Nomad variable."""
     keys = sorted({provider.key_env for provider in spec.providers} - {""})
     return (*keys, names.ENV_ADMIN_KEY) if spec.providers else ()

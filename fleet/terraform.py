@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from fleet.model import Spec
-from fleet.presets import filled
+from fleet.render import router_secrets
 
 FILE = Path("terraform/fleet.auto.tfvars.json")
 
@@ -36,7 +36,7 @@ def _variables(spec: Spec) -> dict[str, object]:
         "weights_volumes": _weights_volumes(spec),
         "sessions_volume": spec.redis.volume,
         "task_drivers": _task_drivers(spec),
-        "provider_keys": sorted({filled(provider).key_env for provider in spec.providers} - {""}),
+        "router_key_names": list(router_secrets(spec)),
         "datadog_agent": spec.datadog.enabled,
         "datadog_site": spec.datadog.site,
     }

@@ -32,8 +32,6 @@ resource "consul_acl_auth_method" "workloads" {
 locals {
   # Tasks with a right of their own in Consul, each named like its part.
   consul_tasks = var.acl ? toset(["router", "autoscaler"]) : []
-
-  of_this_fleet = "value.nomad_namespace == \"${var.namespace}\" and value.nomad_job_id matches \"^${var.fleet}-\""
 }
 
 resource "consul_acl_policy" "task" {
@@ -59,13 +57,7 @@ resource "consul_acl_binding_rule" "task" {
   description = "The task ${each.key} of ${var.fleet}"
   bind_type   = "role"
   bind_name   = consul_acl_role.task[each.key].name
-
-  selector = join(" and ", [
-    "\"nomad_service\" not in value",
-    "value.nomad_namespace == \"${var.namespace}\"",
-    "value.nomad_job_id == \"${local.jobs[each.key]}\"",
-    "value.nomad_task == \"${each.key}\"",
-  ])
+  selector    = "\"nomad_service\" not in value and value.nomad_namespace == \"${var.namespace}\" and value.nomad_job_id == \"${var.fleet}-${each.key}\" and value.nomad_task == \"${each.key}\""
 
   depends_on = [consul_acl_auth_method.workloads]
 }
@@ -76,7 +68,7 @@ resource "consul_acl_binding_rule" "service" {
 
   auth_method = var.consul_auth_method.name
   description = "Services of ${var.fleet}"
-  selector    = "\"nomad_service\" in value and value.nomad_service matches \"^${var.fleet}-\" and ${local.of_this_fleet}"
+  selector    = "\"nomad_service\" in value and value.nomad_service matches \"^${var.fleet}-(model|router|api|autoscaler|redis|datadog-agent)$\" and value.nomad_namespace == \"${var.namespace}\" and value.nomad_job_id matches \"^${var.fleet}-\""
   bind_type   = "service"
   bind_name   = "$${value.nomad_service}"
 

@@ -109,14 +109,14 @@ variable "task_drivers" {
   }
 }
 
-variable "provider_keys" {
-  description = "Environment variables in which the routers look for keys of providers."
+variable "router_key_names" {
+  description = "Environment variables that routers with providers read from their Nomad variable: keys of providers, and of whoever may switch models."
   type        = set(string)
   nullable    = false
 
   validation {
-    condition     = alltrue([for name in var.provider_keys : can(regex("^[A-Z_][A-Z0-9_]*$", name))])
-    error_message = "provider_keys must be names of environment variables, as provider.key_env in jobs/fleet.toml."
+    condition     = alltrue([for name in var.router_key_names : can(regex("^[A-Z_][A-Z0-9_]*$", name))])
+    error_message = "router_key_names must be names of environment variables, such as provider.key_env in jobs/fleet.toml."
   }
 }
 
@@ -307,15 +307,15 @@ variable "datadog_reader" {
 }
 
 variable "router_keys" {
-  description = "Keys of providers by the names in provider_keys."
+  description = "Keys by the names in router_key_names; WARMFLEET_ADMIN_KEY may be left out, and nobody may switch models then."
   type        = map(string)
   default     = null
   ephemeral   = true
   sensitive   = true
 
   validation {
-    condition     = length(setsubtract(keys(coalesce(var.router_keys, {})), var.provider_keys)) == 0
-    error_message = "router_keys has a name that no provider of jobs/fleet.toml has as its key_env."
+    condition     = length(setsubtract(keys(coalesce(var.router_keys, {})), var.router_key_names)) == 0
+    error_message = "router_keys has a name that no router of jobs/fleet.toml looks for."
   }
 
   validation {
@@ -324,7 +324,7 @@ variable "router_keys" {
   }
 
   validation {
-    condition     = var.secret_versions.router == 0 || length(setsubtract(var.provider_keys, keys(coalesce(var.router_keys, {})))) == 0
+    condition     = var.secret_versions.router == 0 || length(setsubtract(var.router_key_names, concat(["WARMFLEET_ADMIN_KEY"], keys(coalesce(var.router_keys, {}))))) == 0
     error_message = "secret_versions.router is set: router_keys must have the key of every provider, because all of them are sent anew."
   }
 }

@@ -115,7 +115,7 @@ run "a_job_registers_services_of_its_own_fleet_only" {
   }
 
   assert {
-    condition     = strcontains(consul_acl_binding_rule.service[0].selector, "value.nomad_service matches \"^blue-\"") && strcontains(consul_acl_binding_rule.service[0].selector, "value.nomad_job_id matches \"^blue-\"")
+    condition     = strcontains(consul_acl_binding_rule.service[0].selector, "value.nomad_service matches \"^blue-(model|") && strcontains(consul_acl_binding_rule.service[0].selector, "value.nomad_job_id matches \"^blue-\"")
     error_message = "Jobs of another fleet must not register this one's services, nor this one's jobs another's."
   }
 }

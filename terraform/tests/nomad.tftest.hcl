@@ -132,7 +132,7 @@ run "secrets_are_sent_and_not_kept" {
   command = plan
 
   variables {
-    provider_keys     = ["GROQ_API_KEY"]
+    router_key_names  = ["GROQ_API_KEY", "WARMFLEET_ADMIN_KEY"]
     secret_versions   = { datadog_agent = 3, autoscaler = 1, router = 2 }
     datadog_agent_key = "agent-key"
     datadog_reader    = { api_key = "api-key", app_key = "app-key" }

@@ -213,20 +213,20 @@ run "a_version_of_the_routers_keys_without_a_key" {
 
 run "a_key_that_is_no_environment_variable" {
   command         = plan
-  expect_failures = [var.provider_keys]
+  expect_failures = [var.router_key_names]
 
   variables {
-    provider_keys = ["groq-key"]
+    router_key_names = ["groq-key"]
   }
 }
 
-run "a_key_that_no_provider_has" {
+run "a_key_that_no_router_looks_for" {
   command         = plan
   expect_failures = [var.router_keys]
 
   variables {
-    provider_keys = ["GROQ_API_KEY"]
-    router_keys   = { GROK_API_KEY = "x" }
+    router_key_names = ["GROQ_API_KEY"]
+    router_keys      = { GROK_API_KEY = "x" }
   }
 }
 
@@ -235,8 +235,8 @@ run "a_version_of_the_routers_keys_with_one_of_two" {
   expect_failures = [var.router_keys]
 
   variables {
-    secret_versions = { router = 1 }
-    provider_keys   = ["GROQ_API_KEY", "OPENAI_API_KEY"]
-    router_keys     = { GROQ_API_KEY = "x" }
+    secret_versions  = { router = 1 }
+    router_key_names = ["GROQ_API_KEY", "OPENAI_API_KEY"]
+    router_keys      = { GROQ_API_KEY = "x" }
   }
 }

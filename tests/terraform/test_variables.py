@@ -31,7 +31,7 @@ Call = Callable[..., Result]
             "weights_volumes",
             [{"name": "models", "node_pool": "gpu"}, {"name": "models", "node_pool": "gpu-small"}],
         ),
-        ((), "provider_keys", []),
+        ((), "router_key_names", []),
         ((), "task_drivers", ["docker"]),
         (("redis.driver=raw_exec", "redis.volume="), "task_drivers", ["docker", "raw_exec"]),
         (("redis.volume=",), "sessions_volume", ""),
@@ -65,7 +65,7 @@ def test_terraform_is_told_the_names_of_keys(tmp_path: Path) -> None:
         """
     )
     spec = load(DESCRIPTION, var_files=[more]).spec
-    assert json.loads(tfvars(spec))["provider_keys"] == ["GROQ_API_KEY", "OUR_KEY"]
+    assert json.loads(tfvars(spec))["router_key_names"] == ["GROQ_API_KEY", "OUR_KEY", "WARMFLEET_ADMIN_KEY"]
 
 
 def test_terraform_is_told_no_count() -> None:

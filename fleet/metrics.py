@@ -104,7 +104,7 @@ DEGRADED = Metric(
     "gauge",
     "router",
     ("what",),
-    "1 while the router goes without it, as /health says: consul, redis, kept_endpoints, no_replicas",
+    "1 while the router goes without it, as /health says: consul, redis, kept_endpoints, no_replicas, provider_missing, simulated_failure",
 )
 ENDPOINTS = Metric("warmfleet.router.endpoints", "gauge", "endpoint", ("model",), "passing replicas as this router sees them")
 SNAPSHOT_AGE = Metric("warmfleet.router.snapshot_age", "gauge", "second", (), "time since Consul last answered")

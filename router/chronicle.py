@@ -24,13 +24,14 @@ Named = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`endpoints`, `ejected`: (model, allocation id). `cold`: models that should have a warm replica and have none."""
+    """`endpoints`, `ejected`, `providers`: (name, allocation id). `cold`: models that should have a warm replica and have none."""
 
     consul_is_lost: bool = False
     redis_is_away: bool = False
     endpoints_are_kept: bool = False
     endpoints: frozenset[Named] = frozenset()
     ejected: frozenset[Named] = frozenset()
+    providers: frozenset[Named] = frozenset()
     cold: frozenset[str] = frozenset()
 
 
@@ -43,13 +44,14 @@ class Change:
 
 
 def view(plane: DataPlane, *, redis_is_away: bool) -> View:
-    replicas = plane.replicas()
+    replicas, providers = plane.replicas(), tuple(plane.providers.values())
     return View(
         plane.feed.lost_since is not None,
         redis_is_away,
         plane.feed.kept_since is not None,
         frozenset(_named(replica) for replica in replicas),
-        frozenset(_named(replica) for replica in replicas if replica.breaker.state is not State.CLOSED),
+        frozenset(_named(replica) for replica in (*replicas, *providers) if replica.breaker.state is not State.CLOSED),
+        frozenset(map(_named, providers)),
         frozenset(plane.cold_since),
     )
 
@@ -62,7 +64,7 @@ def changes(before: View, after: View) -> Iterator[Change]:
         yield Change(logging.INFO, "endpoint_gone", f"{model} {alloc} is no longer passing", model)
     for model, alloc in sorted(after.ejected - before.ejected):
         yield Change(logging.WARNING, "breaker_opened", f"{model} {alloc} failed too often and rests", model)
-    for model, alloc in sorted((before.ejected - after.ejected) & after.endpoints):
+    for model, alloc in sorted((before.ejected - after.ejected) & (after.endpoints | after.providers)):
         yield Change(logging.INFO, "breaker_closed", f"{model} {alloc} answers again", model)
     for model in sorted(after.cold - before.cold):
         yield Change(logging.WARNING, "model_cold", f"{model} has no warm replica", model)

@@ -15,7 +15,7 @@ from router.health import health
 from router.plane import DataPlane
 from router.tally import UNKNOWN
 
-_TROUBLES: Final = ("consul", "redis", "kept_endpoints", "no_replicas")
+_TROUBLES: Final = ("consul", "redis", "kept_endpoints", "no_replicas", "provider_missing", "simulated_failure")
 
 
 def collector(plane: DataPlane, redis_away_since: Callable[[], float | None]) -> Callable[[Recorder], None]:

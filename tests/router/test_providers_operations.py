@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fleet.model import Price
 from fleet.names import ENV_ADMIN_KEY
-from router.breaker import State
+from router.breaker import CLEAN, State
 from router.providers import said
 from router.providers.limits import WINDOW_S, Limits, Window, share
 from router.providers.verdict import Verdict, verdict
@@ -298,3 +298,16 @@ def test_whatever_a_provider_refuses_with_the_caller_gets_openais_shape(status: 
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"]
     assert all(value is None or isinstance(value, str) for value in error.values())
+
+
+async def test_a_providers_breaker_that_opens_and_closes_is_in_the_log(
+    start: Start, far: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    far.script = plays(answer(b"{}", 500))
+    router: Running = await start(spec=spec(row("far", far.port), chain=("far",)))
+    for _ in range(3):
+        await router.call(chat("best"))
+    await until(lambda: "far external failed too often and rests" in caplog.text)
+    router.wired.plane.providers["far"].breaker = CLEAN
+    await until(lambda: "far external answers again" in caplog.text)

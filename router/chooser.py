@@ -19,7 +19,7 @@ from fleet.serving import Strategy
 from router.catalogue import Catalogue, Plan
 from router.choice.cache import DecisionCache, alike, fingerprint
 from router.choice.candidate import Candidate, Need
-from router.choice.classify import Classification, classify
+from router.choice.classify import Classification, classify, ends
 from router.choice.decide import Decision, NoneFits, decide
 from router.choice.question import Question, question
 from router.choice.strategies import LIVE
@@ -92,9 +92,10 @@ class Chooser:
         asked = question(body)
         candidates = self.candidates(plan.chain)
         if strategy in LIVE:
+            ordered = self._decided(plan, strategy, asked, wish, candidates).plan
             self._turns += strategy == "round_robin"
-            return self._decided(plan, strategy, asked, wish, candidates).plan
-        key = (plan, strategy, wish, asked.input_tokens, asked.max_tokens, alike(asked.text))
+            return ordered
+        key = (plan, strategy, wish, asked.input_tokens, asked.max_tokens, alike(ends(asked.text)))
         version = (self._epoch, *map(fingerprint, candidates))
         now = self._clock()
         known = self.cache.get(key, version, now)

@@ -75,8 +75,7 @@ _PHRASES: Final = tuple((phrase, mark) for phrase, marks in _table(signs.PHRASES
 
 def classify(text: str) -> Classification:
     """What a prompt is about. Any text will do, the empty one is general."""
-    text = text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
-    text = text.strip().lower()
+    text = ends(text).strip().lower()
     words: list[str] = _words(text)
     scores: dict[Capability, float] = {"general": 0.0}
     for capability, points in (*_by_words(words), *_by_phrases(text), *_by_shape(text)):
@@ -88,6 +87,11 @@ def classify(text: str) -> Classification:
         talks = scores["general"] > scores.get("simple_qa", 0.0)
         best = "simple_qa" if not talks and _asks_a_fact(words, text) else "general"
     return Classification(best, round(scores.get(best, 0.0), 3), round(margin, 3))
+
+
+def ends(text: str) -> str:
+    """What is looked at of a text: all of a short one."""
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
 
 
 def _by_words(words: list[str]) -> Iterator[tuple[Capability, float]]:

@@ -19,6 +19,7 @@ from typing import Any
 from fleet.serving import Strategy
 from router.choice.cache import SIZE, TTL_S, DecisionCache, alike, fingerprint
 from router.choice.candidate import Candidate, expected_cost
+from router.choice.classify import ends
 from router.choice.decide import NoneFits, decide
 from router.choice.ensemble import WEIGHTS
 from router.choice.reasons import reasons
@@ -96,7 +97,7 @@ class LLMRouter:
             self._routed[strategy] += 1
             if strategy in LIVE:
                 return self._decide(request, strategy, candidates)
-            key = (alike(request.query), replace(request, query=""), len(request.query))
+            key = (alike(ends(request.query)), replace(request, query=""), len(request.query))
             version = (self._epoch, *map(fingerprint, candidates))
             known = self._cache.get(key, version, self._clock())
             if known is None:

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from router.relay import Relay
 
 _MOST_FOLLOWED_PER_S: Final = 20  # callers may ask for traces; they may not slow the router down with it
-_MARKS: Final = (b"raceparent: ", b"atadog-")
+_W3C: Final = b"raceparent: "
+_TRACE: Final = b"race"  # part of traceparent and of x-datadog-trace-id, as they are commonly written
+_W3C_FLAG: Final = len(_W3C) + 54  # the last hexadecimal digit of `00-<32>-<16>-<2>`, whose lowest bit says "sampled"
+_ODD: Final = frozenset(b"%x" % digit for digit in range(1, 16, 2))
+_PRIORITY: Final = (b"atadog-sampling-priority: ", b"atadog-Sampling-Priority: ")
+_POSITIVE: Final = (b"1", b"2")
 _FIELD: Final = re.compile(
     rb"^(traceparent): (00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})\r$"
     rb"|^(x-datadog-(?:trace-id|parent-id|sampling-priority)): (-?\d{1,20})\r$"
@@ -60,8 +65,12 @@ class DatadogTraces:
 
     def start(self, path: bytes, head: RequestHead) -> DatadogSpan | None:
         forward = head.forward
-        if (_MARKS[0] in forward or _MARKS[1] in forward) and (parent := self._parent(forward)) is not None:
-            return self._followed_span(path, parent)
+        if _TRACE in forward:
+            wish = _wish(forward)
+            if wish is False:
+                return None
+            if wish and self._may_follow() and (parent := self._parent(forward)) is not None:
+                return DatadogSpan(self.library, self._span(path, parent))
         if self.random() >= self.rate:
             return None
         span = self._span(path, None)
@@ -69,15 +78,13 @@ class DatadogTraces:
         span.set_tag("_sample_rate", self.rate)
         return DatadogSpan(self.library, span)
 
-    def _followed_span(self, path: bytes, parent: Any) -> DatadogSpan | None:
-        """None: the caller does not trace this request, or there were enough in this second."""
-        if parent.sampling_priority <= 0:
-            return None
+    def _may_follow(self) -> bool:
+        """There were not too many in this second."""
         second = int(self.clock())
         if second != self._second:
             self._second, self._followed = second, 0
         self._followed += 1
-        return DatadogSpan(self.library, self._span(path, parent)) if self._followed <= _MOST_FOLLOWED_PER_S else None
+        return self._followed <= _MOST_FOLLOWED_PER_S
 
     def _span(self, path: bytes, parent: Any) -> Any:
         resource = f"POST {path.partition(b'?')[0].decode('latin-1')}"
@@ -88,13 +95,25 @@ class DatadogTraces:
         return span
 
     def _parent(self, forward: bytes) -> Any | None:
-        """The caller's context with its decision, if its headers are well-formed and say one. None: we decide."""
+        """The caller's context, if its headers are well-formed and say that it traces. None: we decide."""
         matches = _FIELD.finditer(forward)
         fields = {match[at].decode().lower(): match[at + 1].decode() for match in matches for at in (1, 3, 5) if match[at]}
         if any(not 0 < int(fields.get(name, "1")) < 1 << 64 for name in ("x-datadog-trace-id", "x-datadog-parent-id")):
             return None
         context = self.library.propagator.extract(fields)
-        return context if context.trace_id and context.sampling_priority is not None else None
+        return context if context.trace_id and (context.sampling_priority or 0) > 0 else None
+
+
+def _wish(forward: bytes) -> bool | None:
+    """Whether a caller traces its request, by one byte of its headers: it stands in many requests. None: it does not say."""
+    at = forward.find(_W3C)
+    if at >= 0:
+        return forward[at + _W3C_FLAG : at + _W3C_FLAG + 1] in _ODD
+    for name in _PRIORITY:
+        at = forward.find(name)
+        if at >= 0:
+            return forward[at + len(name) : at + len(name) + 1] in _POSITIVE
+    return None
 
 
 class DatadogSpan:

@@ -1,0 +1,137 @@
+"""`python -m bench.router.watched`: what it costs a router to be watched, as `micro` measures its own Python.
+
+    traces   a request where nobody traces, one that is traced, and what the choice costs one that is not
+    numbers  one round to DogStatsD of a fleet with many models, against the time between two rounds
+
+Exit code 1: a bar is missed. A traced request may cost several of the others: it is one in a hundred.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import sys
+import time
+import timeit
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import uvloop
+from datadog.dogstatsd.base import DogStatsd
+
+from bench.router.micro import Bench, Traffic, json_traffic, least_us, spec, stream_traffic, through_router
+from fleet import metrics
+from fleet.recorder import Recorder
+from fleet.statsd import Flusher
+from router import app, headers
+from router import traced as traced_relay
+from router.relay import Relay
+from router.tracing import DatadogTraces, Library
+
+CHOOSING_SHARE: Final = 0.03
+ROUND_SHARE: Final = 0.01
+_REQUESTS: Final = 300
+_MODELS: Final = 8
+_CHOOSES_NONE: Final = 1e-12
+
+
+def tracer(rate: float) -> DatadogTraces:
+    """ddtrace as it is in production, but for its agent, which is not there."""
+    os.environ |= {
+        "DD_TRACE_AGENT_URL": "http://127.0.0.1:9",
+        "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
+        "DD_REMOTE_CONFIGURATION_ENABLED": "false",
+    }
+    from ddtrace.propagation.http import HTTPPropagator  # noqa: PLC0415 - it reads the environment when it is imported
+    from ddtrace.trace import tracer as library  # noqa: PLC0415
+
+    logging.getLogger("ddtrace").setLevel(logging.CRITICAL)
+    return DatadogTraces(Library(library, HTTPPropagator), rate, app.wire(spec()).plane.random, time.monotonic)
+
+
+def undecided(traffic: Traffic) -> Traffic:
+    """Of a caller that traces nothing itself, so that it is up to the router."""
+    lines = traffic.request.split(b"\r\n")
+    return replace(traffic, request=b"\r\n".join(line for line in lines if not line.startswith(b"traceparent:")))
+
+
+def traced(traffic: Traffic, requests: int) -> tuple[float, float]:
+    """Microseconds of a request: without a tracer, and traced."""
+    bench = Bench(app.wire(spec()))
+    (off,) = least_us([through_router(bench, traffic, requests)], requests)
+    bench.plane.traces = tracer(1.0)  # only now: ddtrace sends in a thread, whose time would be counted too
+    (on,) = least_us([through_router(bench, traffic, requests)], requests)
+    return off, on
+
+
+def choosing_us() -> float:
+    """What it takes to make a relay where a tracer may choose it, and does not, more than to make one where nobody traces."""
+    plane = app.wire(spec()).plane
+    plane.traces = tracer(_CHOOSES_NONE)
+    fields = [line.split(b": ", 1) for line in undecided(json_traffic()).request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
+    head = headers.read_request([(name, value) for name, value in fields])
+    parts: tuple[Any, ...] = (plane, None, b"/v1/chat/completions", None, head, b"")
+    return _least_us(lambda: traced_relay.make(*parts)) - _least_us(lambda: Relay(*parts))
+
+
+def _least_us(work: Callable[[], object]) -> float:
+    """In runs that are short enough to be left alone now and then."""
+    return min(timeit.repeat(work, timer=time.thread_time, number=300, repeat=400)) / 300 * 1e6
+
+
+def full(models: int) -> Recorder:
+    """A recorder with something under every metric, for so many models, and latencies spread over many buckets."""
+    recorder = Recorder()
+    for metric in metrics.ALL:
+        for n in range(models if "model" in metric.tags else 1):
+            tags = tuple(f"model-{n}" if tag == "model" else "x" for tag in metric.tags)
+            if metric.kind == "count":
+                recorder.count(metric, *tags, by=7)
+            elif metric.kind == "gauge":
+                recorder.gauge(metric, *tags, value=n)
+            else:
+                for each in range(60):
+                    recorder.observe(metric, *tags, seconds=0.001 * 1.1**each)
+    return recorder
+
+
+def round_ms(models: int) -> float:
+    """CPU time of the first round, in which everything is new; the least of several."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        agent.bind(("127.0.0.1", 0))
+        host, port = agent.getsockname()
+        client = DogStatsd(host=host, port=port, disable_telemetry=True, disable_buffering=False, disable_aggregation=True)
+        least = float("inf")
+        for _ in range(10):
+            flusher = Flusher(client, full(models))
+            began = time.process_time_ns()
+            flusher.flush()
+            least = min(least, (time.process_time_ns() - began) / 1e6)
+        return least
+
+
+def say(is_met: bool, line: str) -> bool:
+    sys.stdout.write(f"{line}: {'met' if is_met else 'MISSED'}\n")
+    return is_met
+
+
+async def run() -> int:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)  # as the router's own entry does
+    is_met, choosing = True, choosing_us()
+    for name, traffic, requests in (("stream of 50", stream_traffic(), 60), ("JSON request", json_traffic(), _REQUESTS)):
+        off, on = traced(undecided(traffic), requests)
+        line = f"{name}: {off:.1f} us untraced, {on:.1f} us traced, {choosing:.2f} us ({choosing / off:.1%}) where it is not chosen"
+        is_met &= say(choosing / off <= CHOOSING_SHARE, f"{line}; bar {CHOOSING_SHARE:.0%} for the last")
+    least = round_ms(_MODELS)
+    share = least / 1000 / app.FLUSH_S
+    is_met &= say(share <= ROUND_SHARE, f"a round of {_MODELS} models: {least:.1f} ms, {share:.2%} of a core; bar {ROUND_SHARE:.0%}")
+    return int(not is_met)
+
+
+if __name__ == "__main__":
+    sys.exit(uvloop.run(run()))

@@ -70,7 +70,18 @@ def _table(source: signs.Signs, separator: str) -> dict[str, list[tuple[Capabili
 _ALL_WORDS: Final = _table(signs.WORDS, " ")
 _WHOLE: Final = {word: marks for word, marks in _ALL_WORDS.items() if not word.endswith("*")}
 _STEM: Final = {word[:-1]: marks for word, marks in _ALL_WORDS.items() if word.endswith("*")}
-_PHRASES: Final = tuple((phrase, mark) for phrase, marks in _table(signs.PHRASES, "|").items() for mark in marks)
+_PHRASES: Final = _table(signs.PHRASES, "|")
+
+
+def _anchor(phrase: str) -> str:
+    """A word that stands in every text with the phrase: its longest one but the last, which may be a beginning only. Empty: none."""
+    words = _words(phrase)
+    return max(words if phrase.endswith(" ") else words[:-1], key=len, default="")
+
+
+_ANCHORED: Final[dict[str, list[str]]] = {}
+for _phrase in _PHRASES:
+    _ANCHORED.setdefault(_anchor(_phrase), []).append(_phrase)
 
 
 def classify(text: str) -> Classification:
@@ -78,7 +89,7 @@ def classify(text: str) -> Classification:
     text = ends(text).strip().lower()
     words: list[str] = _words(text)
     scores: dict[Capability, float] = {"general": 0.0}
-    for capability, points in (*_by_words(words), *_by_phrases(text), *_by_shape(text)):
+    for capability, points in (*_by_words(words), *_by_phrases(text, words), *_by_shape(text)):
         scores[capability] = scores.get(capability, 0.0) + points
     order = sorted(scores, key=lambda capability: -scores[capability])
     best = order[0]
@@ -121,11 +132,12 @@ def _marks(word: str) -> list[tuple[Capability, float]]:
     return []
 
 
-def _by_phrases(text: str) -> Iterator[tuple[Capability, float]]:
-    ends = text if len(text) <= _ENDS_HEAD + _ENDS_TAIL else f"{text[:_ENDS_HEAD]}\n{text[-_ENDS_TAIL:]}"
-    for phrase, mark in _PHRASES:
-        if phrase in ends:
-            yield mark
+def _by_phrases(text: str, words: list[str]) -> Iterator[tuple[Capability, float]]:
+    near = text if len(text) <= _ENDS_HEAD + _ENDS_TAIL else f"{text[:_ENDS_HEAD]}\n{text[-_ENDS_TAIL:]}"
+    for anchor in dict.fromkeys(("", *words)):
+        for phrase in _ANCHORED.get(anchor, ()):
+            if phrase in near:
+                yield from _PHRASES[phrase]
 
 
 def _by_shape(text: str) -> Iterator[tuple[Capability, float]]:

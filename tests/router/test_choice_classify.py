@@ -114,7 +114,7 @@ LONG = " ".join(text for _, text in HELD_OUT)
 
 
 def test_it_costs_no_more_than_splitting_a_few_kilobytes_into_words() -> None:
-    """0.35 ms for 8 kB where it was written; said as a ratio, because machines differ."""
+    """0.2 ms for 8 kB where it was written; said as a ratio, because machines differ."""
     eight = LONG[:8192]
     words = re.compile(r"\w+").findall
     assert least(lambda: classify(eight)) < 12 * least(lambda: words(eight))

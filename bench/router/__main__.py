@@ -32,6 +32,7 @@ from fleet.names import Names
 
 _RESULTS = Path(__file__).with_name("results")
 _LOCAL = "warmfleet-no-redis"
+_VARIANTS = (_LOCAL, results.LIMITED)
 _CONSOLE = Console(stderr=True, highlight=False)
 
 
@@ -70,7 +71,7 @@ def run(length: Length, *, with_litellm: bool) -> tuple[list[Reading], list[str]
     with stage() as on:
         on.register(Names(OURS).model_service, len(on.upstreams))
         cast = list(_cast(on, length, with_litellm=with_litellm))
-        compared = [proxy for proxy in cast if proxy.role != "orientation" and proxy.name != _LOCAL]
+        compared = [proxy for proxy in cast if proxy.role != "orientation" and proxy.name not in _VARIANTS]
         readings = [reading for proxy in compared for reading in _memory(on, proxy)]
         readings += _rounds(on, cast, length)
         if length.is_whole:
@@ -85,6 +86,7 @@ def _cast(on: Stage, length: Length, *, with_litellm: bool) -> Iterator[Proxy]:
     yield proxies.envoy(programs, on.port(), on.folder, on.upstreams)
     yield proxies.vllm_router(programs, on.port(), on.port(), on.upstreams)
     yield proxies.ours(on.port(), on.folder, on.backing(redis=False), name=_LOCAL)
+    yield proxies.ours(on.port(), on.folder, on.backing(), name=results.LIMITED, described=proxies.limited(OURS, on.backing()))
     if not length.is_whole:
         return
     if nginx := peers.nginx():

@@ -12,7 +12,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httptools
@@ -22,14 +22,18 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from bench.router import wire
-from fleet.model import Capacity, Fleet, Model, Route, Spec
+from fleet.key import digest
+from fleet.model import Capacity, Fleet, Model, Route, Spec, Tenant
+from fleet.serving import Price
 from router import app
 from router.sessions import Session
 from router.snapshot import Endpoint, Snapshot
+from router.tenants.rows import Answer, Ask, Settle, Verdict
 from router.upstream import Connection
 
 JSON_FLOORS: Final = 8.5
 STREAM_FLOORS: Final = 9.5
+LIMITS_FLOORS: Final = 9.0  # what a tenant with limits and a budget may add to a JSON request, without the share of a call to Redis
 _REPEATS: Final = 25
 _SESSIONS: Final = 1000
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-type: %b\r\n%b\r\n\r\n"
@@ -175,6 +179,38 @@ def gates() -> tuple[Gate, ...]:
     return Gate("JSON request", json_traffic(), 1000, JSON_FLOORS), Gate("stream of 50", stream_traffic(), 60, STREAM_FLOORS)
 
 
+class Granting:
+    """In place of the books in Redis: everything is granted at once."""
+
+    def ask(self, ask: Ask, told: Callable[[Verdict | None], bool]) -> None:  # noqa: ARG002 - as the books'
+        told(Verdict(Answer.GRANTED, 1, 5, 5, 5, 0, 65_000))
+
+    def settle(self, row: Settle) -> None: ...
+
+
+def limited() -> Bench:
+    """The same router for a tenant with every limit, over a model with a price."""
+    bare, limits = spec(), {"requests_per_min": 10**6, "tokens_per_min": 10**9, "budget_usd": 1000.0}
+    models = tuple(replace(model, cost=Price(input=0.001, output=0.002)) for model in bare.models)
+    tenant = Tenant(name="bench", key_sha256=(digest(wire.KEY),), **limits)
+    wired = app.wire(replace(bare, models=models, tenants=(tenant,)))
+    wired.plane.gate.books = Granting()  # type: ignore[union-attr]
+    return Bench(wired)
+
+
+def judge_limits(bench: Bench) -> tuple[bool, str]:
+    """(met, the line that says so)"""
+    traffic, requests = json_traffic(), 1000
+    plays = [through_router(one, traffic, requests) for one in (bench, limited())]
+    bare_us, limited_us, floor_us = least_us((*plays, floor(traffic, requests)), requests)
+    floors = (limited_us - bare_us) / floor_us
+    verdict = "met" if floors <= LIMITS_FLOORS else f"MISSED by {floors / LIMITS_FLOORS - 1:.0%}"
+    return (
+        floors <= LIMITS_FLOORS,
+        f"tenant and budget: {limited_us - bare_us:.1f} us more, {floors:.2f} floors; bar {LIMITS_FLOORS}: {verdict}",
+    )
+
+
 def judge(gate: Gate, ours_us: float, floor_us: float) -> tuple[bool, str]:
     """(met, the line that says so)"""
     floors = ours_us / floor_us
@@ -193,7 +229,9 @@ async def run() -> int:
         is_met, line = judge(gate, *least_us(plays, gate.requests))
         missed |= not is_met
         sys.stdout.write(line + "\n")
-    return int(missed)
+    is_met, line = judge_limits(bench)
+    sys.stdout.write(line + "\n")
+    return int(missed or not is_met)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from bench.router import wire
 from bench.router.results import OURS
 from fleet import names
+from fleet.key import digest
 
 Role = Literal["ours", "peer", "orientation"]
 
@@ -67,6 +68,14 @@ def fleet(name: str, backing: Backing, *, slo: Mapping[str, str] | None = None, 
         "model": [model],
         "route": [{"selector": 0, "name": "chat", "chain": [wire.MODEL]}],
     }
+
+
+def limited(name: str, backing: Backing) -> dict[str, Any]:
+    """The same fleet for a tenant that has every limit, and a model that has a price."""
+    described = fleet(name, backing)
+    described["model"][0]["cost"] = {"input": 0.0001, "output": 0.0002}
+    limits = {"requests_per_min": 10**9, "tokens_per_min": 10**12, "budget_usd": 1e6}
+    return described | {"tenant": [{"name": "bench", "key_sha256": [digest(wire.KEY)], **limits}]}
 
 
 def envoy(programs: Path, port: int, folder: Path, upstreams: Sequence[int]) -> Proxy:

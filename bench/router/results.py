@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 OURS = "warmfleet"
+LIMITED = "warmfleet-tenant"
 JSON = "json"
 STREAM = "stream"
 MEMORY = "memory"
@@ -21,6 +22,7 @@ REPLICAS = (10, 100, 1000)
 MANY_SESSIONS = 100_000
 
 RATIOS = {JSON: 0.75, STREAM: 0.95}
+LIMITS_RATIO = 1.6  # a request of a tenant with limits and a budget, against one without
 MEMORY_BYTES = 25_000
 FLAT = 1.25
 
@@ -92,6 +94,8 @@ def verdicts(readings: Sequence[Reading], peers: Sequence[str]) -> tuple[Verdict
     of = spreads(readings)
     found = [Verdict(f"{subject}: at most {limit} x the lower peer", value, limit) for subject, limit in RATIOS.items()
              if (value := ratio(of, OURS, subject, peers)) is not None]  # fmt: skip
+    if (limited := ratio(of, LIMITED, JSON, (OURS,))) is not None:
+        found.append(Verdict(f"tenant with limits and budget: at most {LIMITS_RATIO} x a request without", limited, LIMITS_RATIO))
     if memory := of.get((OURS, MEMORY)):
         found.append(Verdict(f"memory: at most {MEMORY_BYTES / 1000:.0f} kB per open stream", memory.median / 1000, MEMORY_BYTES / 1000))
     return (*found, *_flat(of))

@@ -10,8 +10,7 @@ Law: a bound for a budget is never too low, because a budget is not overspent by
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -20,11 +19,12 @@ from router.errors import BadRequest
 _TEMPLATE_TOKENS: Final = 256  # what a chat template adds by itself, a default system prompt included
 _BYTES_PER_TOKEN: Final = 4
 _MOST: Final = 10_000_000  # tokens; what asks for more is as good as unlimited
+_OF_RESPONSES: Final = "max_output_tokens"
 _LIMIT: Final = {
     b"/v1/chat/completions": "max_tokens",
     b"/v1/completions": "max_tokens",
     b"/v1/messages": "max_tokens",
-    b"/v1/responses": "max_output_tokens",
+    b"/v1/responses": _OF_RESPONSES,
 }
 """The paths that generate, and the field that limits it."""
 _STREAM_OPTIONS: Final = frozenset((b"/v1/chat/completions", b"/v1/completions"))
@@ -34,11 +34,14 @@ _ELSEWHERE: Final = re.compile(
 ).search
 
 
+_NOTHING: Final = msgspec.Raw(b"null")
+
+
 class _Options(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _Asked(msgspec.Struct):
+class _Asked(msgspec.Struct, gc=False):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
@@ -46,7 +49,20 @@ class _Asked(msgspec.Struct):
     best_of: int | None = None
     stream: bool | None = None
     stream_options: _Options | None = None
-    prompt: msgspec.Raw = msgspec.Raw(b"null")
+    prompt: msgspec.Raw = _NOTHING
+
+    @property
+    def most(self) -> int | None:
+        """The larger one of a chat's two limits, or the one that is wrong."""
+        new, old = self.max_completion_tokens, self.max_tokens
+        if new is None or old is None:
+            return old if new is None else new
+        return max(new, old) if min(new, old) >= 0 else min(new, old)
+
+    @property
+    def each(self) -> int:
+        """Answers to each prompt."""
+        return max(1, min(self.n or 1, _MOST), min(self.best_of or 1, _MOST))
 
 
 _decode = msgspec.json.Decoder(_Asked).decode
@@ -54,8 +70,7 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _prompts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """`input_tokens`, `output_tokens`: never less than what will be counted. `likely_tokens`: a guess at both together.
 
     `body`: the request that keeps to them. `hides_usage`: its stream says a usage that the caller did not ask for. `generates`: it has an
@@ -66,7 +81,7 @@ class Bound:
     output_tokens: int
     likely_tokens: int
     body: bytes
-    hides_usage: bool
+    hides_usage: bool = False
     generates: bool = True
 
 
@@ -78,19 +93,23 @@ def bound(path: bytes, body: bytes, *, context: int, most_tokens: int, limits: b
     Raises:
         BadRequest: a limit is not a whole number, or negative.
     """
-    path = path.partition(b"?")[0]
-    name = _LIMIT.get(path)
+    name = _LIMIT.get(path) or _LIMIT.get(path := path.partition(b"?")[0])
+    size = len(body)
     if name is None:
-        return Bound(len(body) + _TEMPLATE_TOKENS, 0, len(body) // _BYTES_PER_TOKEN, body, hides_usage=False, generates=False)
+        return Bound(size + _TEMPLATE_TOKENS, 0, size // _BYTES_PER_TOKEN, body, generates=False)
     asked = _read(body)
-    named = _named(asked, name)
+    named = asked.max_output_tokens if name == _OF_RESPONSES else asked.most
+    if named is not None and named < 0:
+        raise BadRequest(f"A limit of {named} tokens; send a whole number from 1, or leave it out.", param=name)
     longest = min(most_tokens if named is None else named, context)
-    answers = _answers(asked)
-    prompts = context if _ELSEWHERE(body) else min(len(body) + _TEMPLATE_TOKENS, context * _prompt_count(asked))
-    hides = bool(asked.stream) and path in _STREAM_OPTIONS and not (asked.stream_options and asked.stream_options.include_usage)
-    changed = _changed(body, name if named is None and limits else None, longest, usage=hides)
+    prompts = 1 if asked.prompt is _NOTHING else _prompt_count(asked.prompt)
+    answers = prompts if asked.n is None and asked.best_of is None else prompts * asked.each
     output = min(longest * answers, _MOST)
-    return Bound(prompts, output, len(body) // _BYTES_PER_TOKEN + output, changed, hides)
+    read = context if _ELSEWHERE(body) else min(size + _TEMPLATE_TOKENS, context * prompts)
+    hides = bool(asked.stream) and path in _STREAM_OPTIONS and not (asked.stream_options and asked.stream_options.include_usage)
+    if hides or (limits and named is None):
+        body = _changed(body, name if limits and named is None else None, longest, usage=hides)
+    return Bound(read, output, size // _BYTES_PER_TOKEN + output, body, hides)
 
 
 def _read(body: bytes) -> _Asked:
@@ -107,28 +126,12 @@ def _param(message: str) -> str | None:
     return found[1] if found else None
 
 
-def _named(asked: _Asked, name: str) -> int | None:
-    """The limit that the request names, or None."""
-    fields = ("max_output_tokens",) if name == "max_output_tokens" else ("max_completion_tokens", "max_tokens")
-    named = [(field, value) for field in fields if (value := getattr(asked, field)) is not None]
-    for field, value in named:
-        if value < 0:
-            raise BadRequest(f"{field} is {value}; send a whole number from 1, or leave it out.", param=field)
-    return max((value for _, value in named), default=None)
-
-
-def _answers(asked: _Asked) -> int:
-    each = max(1, min(asked.n or 1, _MOST), min(asked.best_of or 1, _MOST))
-    return each * _prompt_count(asked)
-
-
-def _prompt_count(asked: _Asked) -> int:
+def _prompt_count(prompt: msgspec.Raw) -> int:
     """Of the older completions: a prompt is a text, numbers of tokens, or several of either."""
-    raw = bytes(asked.prompt).lstrip()
+    raw = bytes(prompt).lstrip()
     if not raw.startswith(b"["):
         return 1
-    prompts = _prompts(raw)
-    return max(1, sum(bytes(prompt)[:1] in (b'"', b"[") for prompt in prompts))
+    return max(1, sum(bytes(one)[:1] in (b'"', b"[") for one in _prompts(raw)))
 
 
 def _changed(body: bytes, limit: str | None, tokens: int, *, usage: bool) -> bytes:

@@ -197,6 +197,8 @@ class Visit:
         return True
 
     def _objection(self, verdict: Verdict | None) -> RouterError | None:
+        if verdict is not None and verdict.answer == Answer.GRANTED:
+            return None
         tenant = self._account.tenant
         if verdict is None:
             message = "Your limits cannot be looked up now; try again shortly."
@@ -207,9 +209,7 @@ class Visit:
                 return TooManyRequests(tenant.requests_per_min, wait_s)
             case Answer.TOKENS:
                 return TooManyTokens(tenant.tokens_per_min, wait_s)
-            case Answer.BUDGET:
-                return self._too_dear(verdict)
-        return None
+        return self._too_dear(verdict)
 
     def _too_dear(self, verdict: Verdict) -> BudgetSpent:
         cost = usd(self._ask.cost) if self._ask is not None else "more"

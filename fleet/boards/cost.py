@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleet.boards.integrations import GPU_MEMORY_FREE, GPU_MEMORY_USED, GPU_USE, LOGS_INGESTED
 from fleet.boards.query import Scope
 from fleet.boards.widgets import Widget, group, note, number, series
-from fleet.metrics import GPUS, IN_FLIGHT, INPUT_TOKENS, OUTPUT_TOKENS, REPLICAS
+from fleet.metrics import GPUS, IN_FLIGHT, INPUT_TOKENS, OUTPUT_TOKENS, PROVIDER_COST, REPLICAS, SPENT
 from fleet.model import Spec
 from fleet.names import Names
 
@@ -46,6 +46,8 @@ def cost(spec: Spec, scope: Scope) -> Widget:
                 {"in use": "used / (used + free) * 100"},
             ),
             series("Log bytes that Datadog bills", {"ingested": _ingested(engines)}, display="bars"),
+            series("Spent by tenant, dollars", {"spent": scope.ask(SPENT, "sum", by=("tenant",))}, display="bars"),
+            series("Spent at providers, dollars", {"cost": scope.ask(PROVIDER_COST, "sum", by=("provider",))}, display="bars"),
         ),
     )
 

@@ -7,7 +7,20 @@ from collections.abc import Iterator
 from fleet.boards import integrations as foreign
 from fleet.boards.query import Scope
 from fleet.boards.watch import ALARM, WELL, Runbook, Watch
-from fleet.metrics import BOUNDS, BREAKERS, DATADOG_AGE, DATADOG_REMAINING, DEGRADED, LEADS, LOAD, LOG_BYTES, PAUSED, SNAPSHOT_AGE
+from fleet.metrics import (
+    BOUNDS,
+    BREAKERS,
+    DATADOG_AGE,
+    DATADOG_REMAINING,
+    DEGRADED,
+    LEADS,
+    LOAD,
+    LOG_BYTES,
+    PAUSED,
+    PROVIDER_STATES,
+    REFUSED,
+    SNAPSHOT_AGE,
+)
 from fleet.model import Spec
 from fleet.units import format_size
 
@@ -126,12 +139,16 @@ def _log_volume(scope: Scope, model: str, threshold_bytes: int) -> Watch:
     )
 
 
-def ground(scope: Scope) -> Iterator[tuple[str, Watch]]:
+def ground(spec: Spec, scope: Scope) -> Iterator[tuple[str, Watch]]:
     yield "router-without-consul", _without(scope, "Consul", _WITHOUT_CONSUL)
     yield "router-without-redis", _without(scope, "Redis", _WITHOUT_REDIS)
     yield "routers-silent", _silent(scope)
     yield "redis-memory", _redis_memory(scope)
     yield "breakers-open", _breakers(scope)
+    if spec.providers:
+        yield "provider-away", _provider(scope)
+    if spec.tenants:
+        yield "tenants-unlimited", _limits_away(scope)
 
 
 def _without(scope: Scope, what: str, means: str) -> Watch:
@@ -196,6 +213,38 @@ def _breakers(scope: Scope) -> Watch:
             "`nomad alloc stop ALLOCATION` has Nomad replace it; with GPU errors on the node, drain the node first.",
         ),
         priority=2,
+        silence=WELL,
+    )
+
+
+def _provider(scope: Scope) -> Watch:
+    return Watch(
+        "A provider is not used, because it fails or refuses our key",
+        f"min(last_15m):{scope.ask(PROVIDER_STATES, 'sum', 'state:open', by=('provider',))}",
+        ">",
+        0,
+        Runbook(
+            "{{provider.name}} is passed over. Nothing is lost while models are warm; it is what chains fall back to when they are not.",
+            "attempts by outcome (group 5): refused is our key or row, busy its limit, failed its own trouble.",
+            "Refused: renew its key in the variable of the routers' job. Failed: see its status page; routers try it again by themselves.",
+        ),
+        priority=3,
+        silence=WELL,
+    )
+
+
+def _limits_away(scope: Scope) -> Watch:
+    return Watch(
+        "Tenants are refused because their limits cannot be read",
+        f"sum(last_10m):{scope.ask(REFUSED, 'sum', 'reason:limits_away')}",
+        ">",
+        0,
+        Runbook(
+            "Rates and budgets are kept in Redis, which does not answer, so routers refuse whom they cannot count.",
+            "the monitor about routers without Redis; Redis' own memory and evictions (group 5).",
+            "Bring Redis back (`nomad job status`); counting goes on from what it still has.",
+        ),
+        priority=1,
         silence=WELL,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleet.boards.query import Scope
 from fleet.boards.widgets import Marker, Rule, Widget, group, monitors, note, number, objectives, series
-from fleet.metrics import LATENCY, LEVEL, REQUESTS, TRUNCATIONS, TTFT
+from fleet.metrics import LATENCY, LEVEL, REFUSED, REQUESTS, TRUNCATIONS, TTFT
 from fleet.model import Spec
 
 _PERCENT = (Rule(">=", 5, "white_on_red"), Rule(">=", 1, "white_on_yellow"), Rule("<", 1, "white_on_green"))
@@ -43,7 +43,7 @@ def health(spec: Spec, scope: Scope) -> Widget:
                 "Load level by model (0 low, 1 medium, 2 high, 3 failure)",
                 {"level": scope.ask(LEVEL, "max", by=("model",))},
                 markers=(Marker(3, "no replica is ready"),),
-                width=12,
             ),
+            series("Refused by a tenant's limits", {"refused": scope.ask(REFUSED, "sum", by=("tenant", "reason"))}, display="bars"),
         ),
     )

@@ -16,5 +16,5 @@ def monitors(spec: Spec) -> Mapping[str, Json]:
     """File name without suffix -> the body of `POST /api/v1/monitor`."""
     scope = Scope(Names(spec.fleet.name), f"env:{spec.datadog.env}")
     felt = (*callers.callers(spec, scope), *callers.warmth(spec, scope))
-    beneath = (*ground.autoscaling(spec, scope), *ground.ground(scope), *ground.engines(scope))
+    beneath = (*ground.autoscaling(spec, scope), *ground.ground(spec, scope), *ground.engines(scope))
     return {name: watch.json(tags(spec)) for name, watch in (*felt, *beneath)}

@@ -5,7 +5,20 @@ from __future__ import annotations
 from fleet.boards import integrations as foreign
 from fleet.boards.query import Scope
 from fleet.boards.widgets import Marker, Rule, Widget, group, log_series, note, number, series
-from fleet.metrics import BREAKERS, DEGRADED, EJECTIONS, FAILOVERS, HEDGES, RESUMES, SESSION_LOOKUPS, SNAPSHOT_AGE, TRUNCATIONS
+from fleet.metrics import (
+    BREAKERS,
+    DEGRADED,
+    EJECTIONS,
+    FAILOVERS,
+    HEDGES,
+    PROVIDER_LATENCY,
+    PROVIDER_REQUESTS,
+    PROVIDER_STATES,
+    RESUMES,
+    SESSION_LOOKUPS,
+    SNAPSHOT_AGE,
+    TRUNCATIONS,
+)
 from fleet.model import Spec
 
 _NOTE = "From the caller inwards: replicas that fail, engines that are full, then Redis, Consul and Nomad, without which the rest is blind."
@@ -13,7 +26,7 @@ _FULL = 0.95
 
 
 def trouble(spec: Spec, scope: Scope) -> Widget:
-    parts = (*_now(scope), *_replicas(scope), *_engines(scope), *_redis(scope), *_ground(scope), *_logs(spec, scope))
+    parts = (*_now(scope), *_replicas(scope), *_engines(scope), *_providers(scope), *_redis(scope), *_ground(scope), *_logs(spec, scope))
     return group("5. What is wrong?", "vivid_pink", (note(_NOTE), *parts))
 
 
@@ -66,6 +79,17 @@ def _engines(scope: Scope) -> tuple[Widget, ...]:
         series(
             "Requests put back by full caches", {"put_back": scope.ask(foreign.PREEMPTIONS, "sum", by=("model",))}, display="bars", width=4
         ),
+    )
+
+
+def _providers(scope: Scope) -> tuple[Widget, ...]:
+    """Empty where the fleet has none."""
+    states = scope.ask(PROVIDER_STATES, "sum", "!state:closed", by=("provider", "state"))
+    asked = scope.ask(PROVIDER_REQUESTS, "sum", by=("provider", "outcome"))
+    return (
+        series("Providers: attempts by outcome", {"attempts": asked}, display="bars", width=4),
+        series("Providers: routers that keep away from one", {"routers": states}, width=4),
+        series("Providers: answers p95", {"p95": scope.ask(PROVIDER_LATENCY, "p95", by=("provider",))}, width=4),
     )
 
 

@@ -22,9 +22,10 @@ from datadog_api_client.v2.model.logs_metric_create_request import LogsMetricCre
 from fleet import metrics, spec
 from fleet.boards import integrations
 from fleet.boards.files import files
-from fleet.model import Spec
+from fleet.model import Spec, Tenant
 from fleet.names import Names
 from fleet.policy import LogVolume
+from fleet.provider import Provider
 
 CHECKOUT = Path(__file__).parents[3]
 LISTS = CHECKOUT / "tests/recordings/datadog-integrations"
@@ -34,7 +35,13 @@ LOCAL = spec.load(
     CHECKOUT / "jobs/fleet.toml", var_files=(CHECKOUT / "jobs/local.toml",), variables=("fleet.redis=redis://127.0.0.1",)
 ).spec
 RULE = LogVolume(large="large-model", small="small-model", threshold_bytes=2_000_000)
-WITH_RULE = replace(PRODUCTION, autoscaler=replace(PRODUCTION.autoscaler, log_volume=(RULE,)))
+FULL = replace(
+    PRODUCTION,
+    autoscaler=replace(PRODUCTION.autoscaler, log_volume=(RULE,)),
+    providers=(Provider(name="lab", model="x", base_url="https://lab.example/v1"),),
+    tenants=(Tenant(name="shop", key_sha256=("0" * 64,)),),
+)
+"""With everything that has boards or monitors of its own."""
 
 QUERY = re.compile(r"(?:p\d\d|sum|avg|min|max|count):([a-z0-9_.]+)\{([^}]*)\}(?: by \{([^}]*)\})?")
 KINDS = {
@@ -81,7 +88,7 @@ def listed() -> dict[str, str]:
     return {row["metric_name"]: row["metric_type"] for row in rows}
 
 
-@pytest.mark.parametrize("described", [PRODUCTION, LOCAL, WITH_RULE], ids=["production", "local", "log-volume"])
+@pytest.mark.parametrize("described", [PRODUCTION, LOCAL, FULL], ids=["production", "local", "full"])
 def test_datadogs_own_client_understands_every_document_whole(described: Spec) -> None:
     for name, document in documents(described).items():
         if name != "distributions.json":
@@ -114,7 +121,7 @@ def test_the_committed_documents_are_those_of_the_description() -> None:
     assert there == dict(made), "run `warmfleet boards`"
 
 
-@pytest.mark.parametrize("described", [PRODUCTION, WITH_RULE], ids=["production", "log-volume"])
+@pytest.mark.parametrize("described", [PRODUCTION, FULL], ids=["production", "full"])
 def test_every_metric_and_tag_is_one_that_we_send_or_an_integration_lists(described: Spec) -> None:
     ours = {metric.name: metric for metric in metrics.ALL}
     foreign = {metric.name: metric for metric in integrations.ALL}
@@ -162,6 +169,9 @@ def test_services_in_queries_are_those_that_the_jobs_set() -> None:
         ("warmfleet.autoscaler.log_threshold", {"model"}),
         ("warmfleet.autoscaler.datadog_age", set()),
         ("warmfleet.autoscaler.datadog_remaining", set()),
+        ("warmfleet.router.spent", {"tenant"}),
+        ("warmfleet.router.provider_cost", {"provider"}),
+        ("warmfleet.router.provider_requests", {"provider", "outcome"}),
         ("dcgm.gpu_utilization", {"host"}),
         ("vllm.kv_cache_usage_perc", {"model"}),
         ("nomad.client.allocations.running", set()),

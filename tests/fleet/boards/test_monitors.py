@@ -10,9 +10,9 @@ import pytest
 
 from fleet.boards.monitors import monitors
 from fleet.model import Replicas
-from tests.fleet.boards.test_documents import PRODUCTION, WITH_RULE
+from tests.fleet.boards.test_documents import FULL, PRODUCTION
 
-MADE = monitors(WITH_RULE)
+MADE = monitors(FULL)
 COMPARED = re.compile(r" (>=|<=|>|<) ([\d.e+]+)$")
 
 
@@ -65,3 +65,8 @@ def test_a_model_that_may_be_cold_wakes_nobody_by_being_cold() -> None:
 def test_without_reading_datadog_nobody_is_told_that_its_data_is_old() -> None:
     blind = monitors(replace(PRODUCTION, datadog=replace(PRODUCTION.datadog, read=False)))
     assert {"datadog-old", "datadog-limit"} == set(monitors(PRODUCTION)) - set(blind)
+
+
+def test_providers_and_tenants_are_watched_where_there_are_any() -> None:
+    none = monitors(replace(FULL, providers=(), tenants=()))
+    assert set(MADE) - set(none) == {"provider-away", "tenants-unlimited"}

@@ -103,6 +103,7 @@ class Redis:
     cpu: Annotated[int, Field(ge=1, description="MHz")] = 500
     memory: Annotated[SizeBytes, Field(description="task memory; Redis itself may use three quarters of it")] = 512 * 1024**2
     volume: Annotated[str, Field(description="host volume for persistence; empty: memory only")] = ""
+    folder: Annotated[str, Field(description="where that volume is on its node (raw_exec, which mounts nothing)")] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

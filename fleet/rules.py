@@ -80,8 +80,16 @@ def _programs(draft: Draft) -> Iterator[Complaint]:
         yield Complaint(("runtime", "image"), 'is required with runtime.driver = "docker": the image with this distribution installed')
     if draft.redis.driver == "docker" and not draft.redis.image:
         yield Complaint(("redis", "image"), 'is required with redis.driver = "docker"')
-    if draft.redis.driver == "raw_exec" and draft.redis.volume:
-        yield Complaint(("redis", "volume"), 'raw_exec cannot mount a volume: use redis.driver = "docker", or leave redis.volume empty')
+    yield from _redis_folder(draft.redis)
+
+
+def _redis_folder(redis: Redis) -> Iterator[Complaint]:
+    """The volume says on which node the data is, the folder where on it; a container has it mounted."""
+    if redis.driver == "raw_exec" and redis.volume and not redis.folder.startswith("/"):
+        message = "must say where redis.volume is on its node, as an absolute path: raw_exec mounts nothing"
+        yield Complaint(("redis", "folder"), message)
+    if redis.folder and (redis.driver == "docker" or not redis.volume):
+        yield Complaint(("redis", "folder"), 'belongs to redis.driver = "raw_exec" with a redis.volume; remove it')
 
 
 def _open(draft: Draft) -> Iterator[Complaint]:

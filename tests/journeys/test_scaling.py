@@ -75,6 +75,15 @@ async def test_a_burst_is_downgraded_and_then_met_and_calm_takes_the_replica_awa
     assert (quiet.failures, quiet.held) == ([], [])
 
 
+async def test_new_sessions_begin_elsewhere_while_no_replica_is_ready_and_come_back(scaling: Fleet, http: aiohttp.ClientSession) -> None:
+    await calm(scaling)
+    scaling.stop_allocation("small-model")
+    await until(lambda: level(scaling) == "failure", "the autoscaler publishes that nothing is ready")
+    await new_session_lands_on(scaling, http, "large-model", called="failing")
+    await until(lambda: level(scaling) == "low", "a replica is warm again")
+    await new_session_lands_on(scaling, http, "small-model", called="back")
+
+
 async def test_a_killed_leader_is_replaced_and_its_successor_scales_while_traffic_flows(scaling: Fleet) -> None:
     await calm(scaling)
     killed = scaling.leader()

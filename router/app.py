@@ -85,25 +85,11 @@ def wire(
     reports = Reports(plane, store, simulations)
     access = AccessLog(plane.recorder, plane.wall, plane.random)
     tenancy = Tenancy(spec, plane, store)
-
     roster = RedisRoster(lambda: store.client, names.REDIS_ROSTER_PREFIX + spec.fleet.name)
-    described = spec
-
-    def apply(now: Spec, digest: str) -> None:
-        nonlocal described
-        described, now = now, laid_on(now, roster.now)
-        abroad.take(now)
-        plane.providers = abroad.replicas
-        plane.configure(Catalogue(now, roster.now.off), live_limits(spec.router, now.router), digest)
-        for model in plane.catalogue.models:
-            plane.recorder.count(metrics.LOG_BYTES, model, by=0)
-        access.rate = share(plane.limits)
-        plane.access = access if access.rate else None
-        tenancy.take(now)
-
-    apply(spec, description)
-    roster.changed = lambda: apply(described, plane.description)
-    descriptions = Descriptions(spec, description, Names(spec.fleet.name).spec, apply)
+    force = InForce(spec, plane, abroad, tenancy, access, roster)
+    force.apply(spec, description)
+    roster.changed = force.renew
+    descriptions = Descriptions(spec, description, Names(spec.fleet.name).spec, force.apply)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -133,8 +119,37 @@ def wire(
     api.install(app, plane, spec.fleet.name, reports.everyone)
     app.include_router(providers.routes(plane, abroad, reports.everyone))
     app.include_router(providers.admin_routes(simulations, reports.order, environment.get(names.ENV_ADMIN_KEY, "")))
-    app.include_router(roster_api.routes(roster, lambda: described, environment.get(names.ENV_ADMIN_KEY, "")))
+    app.include_router(roster_api.routes(roster, lambda: force.described, environment.get(names.ENV_ADMIN_KEY, "")))
     return Wired(spec, plane, store, protocol, app)
+
+
+@dataclass(slots=True)
+class InForce:
+    """The description that is in force, with what was ordered beside it. `described`: the one that the router was started with, at first."""
+
+    described: Spec
+    plane: DataPlane
+    abroad: Abroad
+    tenancy: Tenancy
+    access: AccessLog
+    roster: RedisRoster
+
+    def apply(self, described: Spec, digest: str) -> None:
+        """Lets all parts take over a description."""
+        plane, access, now = self.plane, self.access, laid_on(described, self.roster.now)
+        self.described = described
+        self.abroad.take(now)
+        plane.providers = self.abroad.replicas
+        plane.configure(Catalogue(now, self.roster.now.off), live_limits(plane.limits, now.router), digest)
+        for model in plane.catalogue.models:
+            plane.recorder.count(metrics.LOG_BYTES, model, by=0)
+        access.rate = share(plane.limits)
+        plane.access = access if access.rate else None
+        self.tenancy.take(now)
+
+    def renew(self) -> None:
+        """Something else was ordered."""
+        self.apply(self.described, self.plane.description)
 
 
 @dataclass(slots=True)

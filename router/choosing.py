@@ -26,7 +26,19 @@ if TYPE_CHECKING:
 FIELDS: Final = ("strategy", "capability", "max_cost", "max_latency_ms", "required_quality")
 
 
-def chosen(relay: Relay, plan: Plan) -> Plan | None:
+def choose(relay: Relay, plan: Plan) -> None:
+    """Places a request by its plan in the order that is best for it, or refuses it."""
+    ordered = _chosen(relay, plan)
+    if ordered is None:
+        return
+    relay.plan = ordered
+    if relay.visit is None:
+        relay.place(ordered)
+    else:
+        relay.visit.admit(relay, ordered)
+
+
+def _chosen(relay: Relay, plan: Plan) -> Plan | None:
     """The plan in the order that was chosen, or as it is where nothing is to be chosen. None: it was refused, and the relay has ended."""
     try:
         asked = relay.head.wish

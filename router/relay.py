@@ -133,22 +133,11 @@ class Relay:
             self.fail(error)
             return
         if plan.strategy is not None or self.head.wish is not None:
-            self._choose(plan)
+            choosing.choose(self, plan)
         elif self.visit is None:
             self.place(plan)
         else:
             self.visit.admit(self, plan)
-
-    def _choose(self, plan: Plan) -> None:
-        """The same with its chain in the order that is best for this request."""
-        ordered = choosing.chosen(self, plan)
-        if ordered is None:
-            return
-        self.plan = ordered
-        if self.visit is None:
-            self.place(ordered)
-        else:
-            self.visit.admit(self, ordered)
 
     def place(self, plan: Plan) -> None:
         """Looks for where a request may be served, once it is known that it may."""

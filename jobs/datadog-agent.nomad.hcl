@@ -10,7 +10,7 @@ job "warmfleet-datadog-agent" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "83c60fa809a8"
+    "warmfleet.source" = "e8c5c7be2687"
   }
 
   # Every node, those with GPUs too.
@@ -55,7 +55,22 @@ job "warmfleet-datadog-agent" {
           "/var/run/docker.sock:/var/run/docker.sock:ro",
           "/proc:/host/proc:ro",
           "/sys/fs/cgroup:/host/sys/fs/cgroup:ro",
+          "local/consul.yaml:/etc/datadog-agent/conf.d/consul.d/conf.yaml:ro",
         ]
+      }
+
+      # Services by their checks. Every agent asks its own Consul; the one beside Consul's leader reports.
+      template {
+        destination     = "local/consul.yaml"
+        left_delimiter  = "<<<"
+        right_delimiter = ">>>"
+
+        data = <<CONSUL
+init_config: {}
+instances:
+  - url: "http://127.0.0.1:8500"
+    catalog_checks: true
+CONSUL
       }
 
       # The API key is in the Nomad variable of this job, put there once by hand; this job's identity may read it.

@@ -8,7 +8,7 @@ job "warmfleet-redis" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "111bdf48da74"
+    "warmfleet.source" = "949f3b5bd6f4"
   }
 
   group "main" {
@@ -57,6 +57,18 @@ job "warmfleet-redis" {
       config {
         image        = "valkey/valkey:8.1.4"
         network_mode = "host"
+
+        labels = [{
+          "com.datadoghq.tags.service" = "warmfleet-redis"
+          "com.datadoghq.tags.env"     = "production"
+
+          "com.datadoghq.ad.checks" = jsonencode({
+            redisdb = {
+              init_config = {}
+              instances   = [{ host = "$${NOMAD_IP_redis}", port = "$${NOMAD_PORT_redis}" }]
+            }
+          })
+        }]
 
         # Reachable by whoever reaches the allocation's address: a private network in production, loopback on one machine.
         args = [

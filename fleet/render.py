@@ -86,9 +86,8 @@ def _own_job(environment: jinja2.Environment, loaded: Loaded, part: str) -> str:
 
 
 def router_secrets(spec: Spec) -> tuple[str, ...]:
-    """Environment variables that a router with providers reads from its Nomad variable."""
-    keys = sorted({provider.key_env for provider in spec.providers} - {""})
-    return (*keys, names.ENV_ADMIN_KEY) if spec.providers else ()
+    """Environment variables that a router reads from its Nomad variable, as far as they are there."""
+    return (*sorted({provider.key_env for provider in spec.providers} - {""}), names.ENV_ADMIN_KEY)
 
 
 def _model_job(environment: jinja2.Environment, loaded: Loaded, model: Model) -> str:

@@ -9,7 +9,7 @@ job "warmfleet-router" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "45dc7f01906e"
+    "warmfleet.source"  = "3cadc9bea451"
   }
 
   group "main" {
@@ -278,6 +278,19 @@ FLEET_JSON
 
       # Its rights in Consul are those of the role for this task (CONSUL_HTTP_TOKEN).
       consul {}
+
+      # Keys of providers and the admin's, from the Nomad variable of this job. What is not there yet is not set, and what needs it is left out.
+      template {
+        destination = "secrets/keys.env"
+        env         = true
+        change_mode = "noop"
+
+        data = <<KEYS
+{{ if nomadVarExists "nomad/jobs/warmfleet-router" }}{{ with nomadVar "nomad/jobs/warmfleet-router" }}
+{{ with (index . "WARMFLEET_ADMIN_KEY").Value }}WARMFLEET_ADMIN_KEY={{ . | toJSON }}{{ end }}
+{{ end }}{{ end }}
+KEYS
+      }
 
       kill_signal  = "SIGTERM"
       kill_timeout = "65s"

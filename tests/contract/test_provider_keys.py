@@ -105,7 +105,9 @@ def test_a_routers_task_starts_without_any_variable(nomad: Nomad, name: str, tmp
     assert run(nomad, name, keys_template(rendered(tmp_path, name)), tmp_path / "environment") == []
 
 
-def test_a_fleet_without_providers_asks_for_no_keys(name: str, tmp_path: Path) -> None:
+def test_a_router_is_given_the_keys_that_its_description_names_and_the_admins(name: str, tmp_path: Path) -> None:
+    assert re.findall(r"}}(\w+)={{", keys_template(rendered(tmp_path, name))) == ["GROQ_API_KEY", "OPENAI_API_KEY", "WARMFLEET_ADMIN_KEY"]
     text = FLEET.format(name=name)
     (tmp_path / "fleet.toml").write_text(text[: text.index("[[provider]]")], "utf-8")
-    assert "secrets/keys.env" not in render_jobs(load(tmp_path / "fleet.toml"), TEMPLATES)["router.nomad.hcl"]
+    job = render_jobs(load(tmp_path / "fleet.toml"), TEMPLATES)["router.nomad.hcl"]
+    assert re.findall(r"}}(\w+)={{", keys_template(job)) == ["WARMFLEET_ADMIN_KEY"]

@@ -31,7 +31,7 @@ Call = Callable[..., Result]
             "weights_volumes",
             [{"name": "models", "node_pool": "gpu"}, {"name": "models", "node_pool": "gpu-small"}],
         ),
-        ((), "router_key_names", []),
+        ((), "router_key_names", ["WARMFLEET_ADMIN_KEY"]),
         ((), "task_drivers", ["docker"]),
         (("redis.driver=raw_exec", "redis.volume="), "task_drivers", ["docker", "raw_exec"]),
         (("redis.volume=",), "sessions_volume", ""),

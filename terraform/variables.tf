@@ -110,7 +110,7 @@ variable "task_drivers" {
 }
 
 variable "router_key_names" {
-  description = "Environment variables that routers with providers read from their Nomad variable: keys of providers, and of whoever may switch models."
+  description = "Environment variables that routers read from their Nomad variable: keys of providers, and of whoever may switch models."
   type        = set(string)
   nullable    = false
 

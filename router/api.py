@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from fleet.recorder import prometheus_text
-from router import conversations, errors, explaining, methods
+from router import conversations, errors, explaining, methods, prompts
 from router.errors import NoAnswer, RouterError, UnknownModel
 from router.ledger import Report, recorder
 from router.plane import DataPlane
@@ -33,6 +33,7 @@ Everyone = Callable[[], Awaitable[Report]]
 def install(app: FastAPI, plane: DataPlane, fleet: str, everyone: Everyone) -> None:
     """Adds routes and error answers. `everyone`: the report of all workers of this router. Raises: NoAnswer"""
     app.include_router(conversations.routes(plane))
+    app.include_router(prompts.routes(plane))
     app.include_router(explaining.routes(plane))
     app.include_router(methods.routes())
     _add_catalogue(app, plane, fleet)

@@ -14,6 +14,7 @@ import httptools
 
 from router.dialects import dialect
 from router.errors import UpstreamFailed
+from router.events import Usage
 from router.headers import Fields, RequestHead
 from router.plane import DataPlane
 from router.relay import Relay
@@ -21,12 +22,15 @@ from router.relay import Relay
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`model` is the one that served, None where none did."""
+    """`model` is the one that served, None where none did. `tried`: who failed before it, and of what. `usage`: as the engine counted."""
 
     status: int
     fields: Fields
     body: bytes
     model: str | None
+    tried: tuple[tuple[str, str], ...]
+    usage: Usage | None
+    took_s: float
 
 
 Asking: TypeAlias = Coroutine[Any, Any, Answer]
@@ -51,7 +55,8 @@ async def ask(
         await sink.done
     finally:
         relay.caller_left()
-    return sink.answer(relay.model)
+    tried = zip((replica.model for replica in relay.tried), relay.moves.split(","), strict=False)
+    return sink.answer(relay.model, tuple(tried), relay.usage, plane.clock() - relay.began)
 
 
 class _Collected:
@@ -77,8 +82,8 @@ class _Collected:
         if not self.done.done():
             self.done.set_exception(UpstreamFailed("The engine's connection broke in the middle of its answer."))
 
-    def answer(self, model: str | None) -> Answer:
-        return Answer(self._parser.get_status_code(), tuple(self._fields), b"".join(self._body), model)
+    def answer(self, model: str | None, tried: tuple[tuple[str, str], ...], usage: Usage | None, took_s: float) -> Answer:
+        return Answer(self._parser.get_status_code(), tuple(self._fields), b"".join(self._body), model, tried, usage, took_s)
 
     # httptools callbacks
 

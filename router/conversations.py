@@ -10,7 +10,6 @@ A message is one turn of its own: what was said before is not kept here, only wh
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Annotated
 
@@ -19,15 +18,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from router import choosing, collected, requests, selector
+from router.asked import as_it_is, text, while_connected
 from router.catalogue import Plan
 from router.collected import Answer
-from router.errors import UnknownSession, UpstreamFailed
+from router.errors import UnknownSession
 from router.plane import DataPlane
 from router.sessions import Session
 from router.tenant import Tenant, Visit, tenant
 from router.tenants.door import authorization_of, visit_of
-
-_PASSED = (b"content-type", b"retry-after", b"x-should-retry", b"x-warm-eta", b"x-request-id", b"x-route", b"x-session-id")
 
 
 class InitiateCall(BaseModel):
@@ -79,18 +77,6 @@ class ChatAnswer(BaseModel):
     selector: int
 
 
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Message
-
-
-class _Completion(msgspec.Struct):
-    choices: list[_Choice]
-
-
 def routes(plane: DataPlane) -> APIRouter:
     api = APIRouter(tags=["sessions"])
 
@@ -103,12 +89,12 @@ def routes(plane: DataPlane) -> APIRouter:
     @api.post("/chat_completions", response_model=ChatAnswer)
     async def chat_completions(said: ChatMessage, request: Request) -> ChatAnswer | Response:
         session = await _known(plane, said.session_id, visit_of(request))
-        answer = await _while_connected(
+        answer = await while_connected(
             _ask(plane, said, authorization_of(request), choosing.said(said.model_dump(include=set(choosing.FIELDS)))), request
         )
         if answer.status != 200:
-            return _as_it_is(answer)
-        return ChatAnswer(session_id=said.session_id, response=_text(answer), model=answer.model or "", selector=session.selector)
+            return as_it_is(answer)
+        return ChatAnswer(session_id=said.session_id, response=text(answer), model=answer.model or "", selector=session.selector)
 
     @api.get("/sessions/{session_id}")
     async def session(session_id: str, request: Request) -> Kept:
@@ -211,35 +197,3 @@ async def _ask(plane: DataPlane, said: ChatMessage, authorization: bytes | None,
     if said.max_tokens is not None:
         body["max_tokens"] = said.max_tokens
     return await collected.ask(plane, b"/v1/chat/completions", msgspec.json.encode(body), said.session_id, authorization, wish=wish)
-
-
-async def _while_connected(answer: collected.Asking, request: Request) -> Answer:
-    """Awaits an answer; gives it up, and with it the engine's connection, as soon as the caller has left."""
-    asking = asyncio.ensure_future(answer)
-    leaving = asyncio.ensure_future(_left(request))
-    try:
-        await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not asking.done():
-            raise UpstreamFailed("The caller has left.")
-        return await asking
-    finally:
-        asking.cancel()
-        leaving.cancel()
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _text(answer: Answer) -> str:
-    """Raises: UpstreamFailed: the engine's answer has no message."""
-    try:
-        return msgspec.json.decode(answer.body, type=_Completion).choices[0].message.content or ""
-    except (msgspec.MsgspecError, IndexError) as error:
-        raise UpstreamFailed("The engine answered without a message.") from error
-
-
-def _as_it_is(answer: Answer) -> Response:
-    fields = {name.decode(): value.decode("latin-1") for name, value in answer.fields if name in _PASSED}
-    return Response(answer.body, status_code=answer.status, headers=fields)

@@ -194,3 +194,22 @@ def test_percentiles_are_asked_of_distributions_that_terraform_is_told_to_keep_t
     text = json.dumps(made)
     for metric in re.findall(r"p\d\d:([a-z_.]+)\{", text):
         assert metric in made["distributions.json"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "job", "switch"),
+    [
+        ("vllm.", "large-model", "vllm = {"),
+        ("redis.", "redis", "redisdb = {"),
+        ("consul.", "datadog-agent", "conf.d/consul.d/conf.yaml"),
+        ("dcgm.", "", ""),
+        ("nomad.", "", ""),
+        ("datadog.", "", ""),
+    ],
+)
+def test_our_jobs_switch_on_the_integrations_that_are_theirs_to_switch_on(prefix: str, job: str, switch: str) -> None:
+    assert any(metric.name.startswith(prefix) for metric in integrations.ALL)
+    if job:
+        assert switch in (CHECKOUT / f"jobs/{job}.nomad.hcl").read_text()
+    else:  # the nodes' own: a monitor or graph about them stays empty until the nodes are told, and operations.md says how
+        assert prefix.rstrip(".") in (CHECKOUT / "docs/operations.md").read_text()

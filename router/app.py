@@ -125,7 +125,7 @@ def wire(
 
 @dataclass(slots=True)
 class InForce:
-    """The description that is in force, with what was ordered beside it. `described`: the one that the router was started with, at first."""
+    """The description that is in force, with what was ordered beside it. `described`: at first the one of its start."""
 
     described: Spec
     plane: DataPlane

@@ -10,13 +10,21 @@ job "warmfleet-datadog-agent" {
 
   meta = {
     "warmfleet.fleet"  = "warmfleet"
-    "warmfleet.source" = "e8c5c7be2687"
+    "warmfleet.source" = "59d9db07e725"
   }
 
   # Every node, those with GPUs too.
   node_pool = "all"
 
   group "main" {
+    # It is restarted where it is, for as long as it takes: a system job has nowhere else to go.
+    restart {
+      attempts = 3
+      interval = "1m"
+      delay    = "5s"
+      mode     = "delay"
+    }
+
     network {
       port "dogstatsd" {
         static = 8125
@@ -53,6 +61,7 @@ job "warmfleet-datadog-agent" {
 
         volumes = [
           "/var/run/docker.sock:/var/run/docker.sock:ro",
+          "/var/lib/docker/containers:/var/lib/docker/containers:ro", # logs
           "/proc:/host/proc:ro",
           "/sys/fs/cgroup:/host/sys/fs/cgroup:ro",
           "local/consul.yaml:/etc/datadog-agent/conf.d/consul.d/conf.yaml:ro",

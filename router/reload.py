@@ -22,7 +22,19 @@ from fleet.spec import parse
 
 log = logging.getLogger(__name__)
 
-_LIVE = frozenset(("max_body_bytes", "connect_s", "total_s", "return_after_s", "affinity", "keep_alive_s", "access_log", "access_log_rate"))
+_LIVE = frozenset(
+    (
+        "max_body_bytes",
+        "connect_s",
+        "total_s",
+        "return_after_s",
+        "affinity",
+        "keep_alive_s",
+        "access_log",
+        "access_log_rate",
+        "tenants_without_redis",
+    )
+)
 
 Apply = Callable[[Spec, str], None]
 
@@ -64,6 +76,9 @@ class Descriptions:
             return
         if loaded.spec.fleet.name != self._boot.fleet.name:
             self._refuse(f"it is that of another fleet, {loaded.spec.fleet.name}")
+            return
+        if self._boot.tenants and not loaded.spec.tenants and not loaded.spec.router.allow_open:
+            self._refuse("it has no tenants any more, so nobody would be asked for a key; router.allow_open = true says that it is meant")
             return
         for setting in needs_restart(self._boot, loaded.spec):
             log.warning("%s changes with the next deployment, not by a reload", setting, extra={"event": "description_partly_taken"})

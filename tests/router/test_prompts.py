@@ -32,7 +32,7 @@ async def two(start: Start, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[An
                 stack.push_async_callback(server.stop)
             rows = (
                 row("groq", servers[0].port, cost=Price(input=1.0, output=2.0)),
-                row("together", servers[1].port, cost=Price(input=1.0, output=2.0)),
+                row("together", servers[1].port, cost=Price(input=3.0, output=4.0)),
             )
             return await start(spec=spec(*rows, chain=("groq", "together"))), servers
 
@@ -89,7 +89,7 @@ async def test_a_chat_is_answered_as_openai_does_with_more(two: Any, body: dict[
     said = reply.json
     assert (reply.status, said["choices"][0]["message"]["content"]) == (200, "Hello")
     assert (said["provider"], said["attempts"], said["classification"]["capability"]) == ("together", 2, "code_generation")
-    assert said["cost"] == pytest.approx((7 * 1.0 + 3 * 2.0) / 1000)
+    assert said["cost"] == pytest.approx((7 * 3.0 + 3 * 4.0) / 1000)
     assert said["latency_ms"] > 0
     assert servers[1].heard[0].json["temperature"] == 0.5
     assert "x-route" in reply.headers

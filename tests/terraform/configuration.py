@@ -69,4 +69,4 @@ def bare(text: str) -> str:
 
 
 def filled(text: str, values: Mapping[str, object]) -> str:
-    return re.sub(r"\$\{var\.(\w+)\}", lambda match: str(values[match[1]]), bare(text))
+    return re.sub(r"\$\{var\.([\w.]+)\}", lambda match: str(values[match[1]]), bare(text))

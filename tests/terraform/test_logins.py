@@ -33,8 +33,9 @@ from tests.terraform.configuration import ROOT, filled
 
 pytestmark = pytest.mark.contract
 
-VALUES = {"fleet": "blue", "namespace": "llm"}
+VALUES = {"fleet": "blue", "namespace": "llm", "deployer_login.claim": "repository", "deployer_login.value": "example/blue"}
 METHOD = "nomad-workloads"
+PIPELINE = "blue-deployer"
 TASKS = ("router", "autoscaler")
 
 _N = (
@@ -107,13 +108,13 @@ class Consul:
             return False
         return answer.status_code == 200
 
-    def login(self, claims: dict[str, Any]) -> requests.Response:
-        asked = {"AuthMethod": METHOD, "BearerToken": signed(claims)}
+    def login(self, claims: dict[str, Any], method: str = METHOD) -> requests.Response:
+        asked = {"AuthMethod": method, "BearerToken": signed(claims)}
         return requests.post(f"{self.address}/v1/acl/login", json=asked, timeout=20)
 
-    def rights(self, claims: dict[str, Any]) -> set[str]:
-        """What a workload gets that logs in: `role NAME`, `service NAME`; nothing where no rule is for it."""
-        answer = self.login(claims)
+    def rights(self, claims: dict[str, Any], method: str = METHOD) -> set[str]:
+        """What somebody gets who logs in: `role NAME`, `service NAME`; nothing where no rule is for it."""
+        answer = self.login(claims, method)
         if answer.status_code == 403:
             return set()
         assert answer.status_code == 200, answer.text
@@ -143,27 +144,34 @@ def consul() -> Iterator[Consul]:
 
 
 def _prepare(consul: Consul, keys: str) -> None:
-    method = _resource("consul_acl_auth_method.workloads")
-    claims = re.findall(r"\b(nomad_\w+)\s*[=:]", str(method["config_json"]))
+    claims = re.findall(r"\b(nomad_\w+)\s*[=:]", str(_resource("consul_acl_auth_method.workloads")["config_json"]))
     assert set(claims) == {"nomad_namespace", "nomad_job_id", "nomad_task", "nomad_service"}
+    _let_in(consul, METHOD, keys, claims)
+    _let_in(consul, PIPELINE, keys, ["repository"])
+    for role in (*TASKS, "deployer"):
+        consul.put("/v1/acl/role", {"Name": f"blue-{role}"})
+    for task in TASKS:
+        _bind(consul, METHOD, "task", ("role", f"blue-{task}"), task)
+    _bind(consul, METHOD, "service", ("service", "${value.nomad_service}"))
+    _bind(consul, PIPELINE, "deployer", ("role", "blue-deployer"))
+
+
+def _let_in(consul: Consul, method: str, keys: str, claims: list[str]) -> None:
+    """Every method gets its keys from the same page; that of a pipeline finds it by discovery, which wants TLS."""
     config = {
         "JWKSURL": keys,
         "BoundAudiences": ["consul.io"],
         "JWTSupportedAlgs": ["RS256"],
         "ClaimMappings": {name: name for name in claims},
     }
-    consul.put("/v1/acl/auth-method", {"Name": METHOD, "Type": "jwt", "TokenLocality": "local", "Config": config})
-    for task in TASKS:
-        consul.put("/v1/acl/role", {"Name": f"blue-{task}"})
-        _bind(consul, "task", "role", f"blue-{task}", task)
-    _bind(consul, "service", "service", "${value.nomad_service}")
+    consul.put("/v1/acl/auth-method", {"Name": method, "Type": "jwt", "TokenLocality": "local", "Config": config})
 
 
-def _bind(consul: Consul, rule: str, kind: str, name: str, each: str = "") -> None:
+def _bind(consul: Consul, method: str, rule: str, right: tuple[str, str], each: str = "") -> None:
     told = filled(_resource(f"consul_acl_binding_rule.{rule}")["selector"], VALUES)
     selector = told.replace("${each.key}", each).replace('\\"', '"')
     assert "${" not in selector
-    consul.put("/v1/acl/binding-rule", {"AuthMethod": METHOD, "Selector": selector, "BindType": kind, "BindName": name})
+    consul.put("/v1/acl/binding-rule", {"AuthMethod": method, "Selector": selector, "BindType": right[0], "BindName": right[1]})
 
 
 def _resource(name: str) -> Any:
@@ -194,6 +202,14 @@ def claims(job: str, *, task: str = "", service: str = "", namespace: str = "llm
 )
 def test_a_workload_gets_what_is_its_own(consul: Consul, workload: dict[str, Any], rights: set[str]) -> None:
     assert consul.rights(workload) == rights
+
+
+@pytest.mark.parametrize(
+    ("repository", "rights"),
+    [("example/blue", {"role blue-deployer"}), ("example/blue-fork", set()), ("another/blue", set()), ("", set())],
+)
+def test_only_the_pipeline_of_the_fleet_may_deploy(consul: Consul, repository: str, rights: set[str]) -> None:
+    assert consul.rights({"repository": repository}, PIPELINE) == rights
 
 
 def test_an_identity_that_is_made_for_somebody_else_is_not_taken(consul: Consul) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import httptools
 
+from router import traced
 from router.dialects import dialect
 from router.errors import UpstreamFailed
 from router.events import Usage
@@ -47,9 +48,10 @@ async def ask(
         UpstreamFailed: the engine broke in the middle of an answer too large to hold.
     """
     own_session = session.encode() if session else None
-    head = RequestHead(b"content-type: application/json\r\n", len(body), own_session, None, False, False, authorization, wish)
+    lines, make = (b"", Relay) if plane.traces is None else (plane.traces.inside(), traced.make)
+    head = RequestHead(b"content-type: application/json\r\n" + lines, len(body), own_session, None, False, False, authorization, wish)
     sink = _Collected()
-    relay = Relay(plane, sink, path, dialect(path), head, body)
+    relay = make(plane, sink, path, dialect(path), head, body)
     relay.begin()
     try:
         await sink.done

@@ -41,3 +41,6 @@ class Span(Protocol):
 class Traces(Protocol):
     def start(self, path: bytes, head: RequestHead) -> Span | None:
         """The span of a request whose body is here; None: it is not traced."""
+
+    def inside(self) -> bytes:
+        """Trace headers of the span in which the running code is, as lines; empty: of none."""

@@ -78,6 +78,10 @@ class DatadogTraces:
         span.set_tag("_sample_rate", self.rate)
         return DatadogSpan(self.library, span)
 
+    def inside(self) -> bytes:
+        span = self.library.tracer.current_span()
+        return _lines(self.library, span) if span is not None else b""
+
     def _may_follow(self) -> bool:
         """There were not too many in this second."""
         second = int(self.clock())
@@ -158,15 +162,19 @@ class DatadogStep:
         self._span = span
 
     def lines(self) -> bytes:
-        fields: dict[str, str] = {}
-        self._library.propagator.inject(self._span, fields)
-        return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode("latin-1")
+        return _lines(self._library, self._span)
 
     def end(self, why: str) -> None:
         if why:
             self._span.error = 1
             self._span.set_tag("error.type", why)
         self._span.finish()
+
+
+def _lines(library: Library, span: Any) -> bytes:
+    fields: dict[str, str] = {}
+    library.propagator.inject(span, fields)
+    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode("latin-1")
 
 
 def _facts(relay: Relay, status: int) -> dict[str, str | float | None]:

@@ -13,7 +13,7 @@ import pytest
 from tests.contract.router_program import TRACED, RouterProgram, until
 from tests.contract.test_router_consul import Process
 from tests.contract.trace_agent import Span, TraceAgent, trace_agent
-from tests.router.client import chat
+from tests.router.client import chat, post
 from tests.router.upstream import Heard, resets, says_hello
 from tests.servers import ConsulServer
 
@@ -82,6 +82,25 @@ async def test_a_request_is_a_span_its_attempts_are_children_and_engine_and_log_
         assert str(line["dd.trace_id"]).endswith(hexadecimal(root, "trace_id"))
         assert int(str(line["dd.span_id"])) == root["span_id"]
         await until(lambda: '"dd.service":"t-router"' in process.log.read_text())
+
+
+async def test_a_turn_of_the_session_api_is_part_of_its_endpoints_trace(consul_server: ConsulServer, tmp_path: Path) -> None:
+    program = RouterProgram(consul_server.address, tmp_path, trace_rate="1.0")
+    async with program.engine("alloc-a", says_hello) as engine, traced_router(program, "{'large': 1, 'small': 0}") as (process, agent):
+        opened = (await process.call(post("/initiate_call", {}))).json
+        said = await process.call(post("/chat_completions", {"session_id": opened["session_id"], "message": "Hello"}))
+        assert said.status == 200, said.body
+
+        def whole(trace: list[Span]) -> bool:
+            return {"fastapi.request", "warmfleet.request", "warmfleet.attempt"} <= {span["name"] for span in trace}
+
+        found = await agent.until(lambda traces: any(map(whole, traces)))
+        (trace,) = [trace for trace in found if whole(trace)]
+        (endpoint,), (root,), (step,) = (
+            [span for span in trace if span["name"] == name] for name in ("fastapi.request", "warmfleet.request", "warmfleet.attempt")
+        )
+        assert root["parent_id"] == endpoint["span_id"] and endpoint["resource"] == "POST /chat_completions"
+        assert_tells_of(engine.heard[-1], root, step)
 
 
 async def test_a_failover_shows_both_attempts_and_the_second_engine_is_told_of_the_second(

@@ -54,4 +54,8 @@ class Provider:
         bool, Field(description="it goes on with a last message of the assistant, so that it can be asked for the rest of a broken stream")
     ] = False
     connect_s: Annotated[Seconds, Field(alias="connect_timeout", gt=0, description="clock 1: TCP connect and TLS handshake")] = 5.0
+    answer_s: Annotated[
+        Seconds,
+        Field(alias="answer_timeout", gt=0, description="an answer that is no stream and not there by then is asked of the next link"),
+    ] = 120.0
     slo: Annotated[Slo, Field(description="the other clocks of a request")] = field(default_factory=Slo)

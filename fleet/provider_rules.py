@@ -27,10 +27,12 @@ def provider_complaints(row: Provider, router: Router) -> Iterator[tuple[str, st
     for name in provider.drop:
         if name in _NEEDED:
             yield "drop", f"{name!r} cannot be left out: without it a request says nothing"
-    for key, value_s in (("first_token_timeout", provider.slo.first_token_s), ("idle_timeout", provider.slo.idle_s)):
+    slo = provider.slo
+    clocks = ("answer_timeout", provider.answer_s), ("slo.first_token_timeout", slo.first_token_s), ("slo.idle_timeout", slo.idle_s)
+    for key, value_s in clocks:
         if value_s > router.total_s:
             limit = format_duration(router.total_s)
-            yield "slo", f"{key} is {format_duration(value_s)}, which must be shorter than router.total_timeout = {limit}"
+            yield key.partition(".")[0], f"{key} is {format_duration(value_s)}, and router.total_timeout = {limit} ends a request before it"
 
 
 def _address(provider: Provider) -> Iterator[tuple[str, str]]:
@@ -38,8 +40,8 @@ def _address(provider: Provider) -> Iterator[tuple[str, str]]:
         yield "base_url", "is required where no preset says it: what stands before /chat/completions, such as https://api.example.com/v1"
         return
     url = urlsplit(provider.base_url)
-    if not url.hostname or not _has_port(provider.base_url):
-        yield "base_url", f"{provider.base_url!r} names no host, or a port that is none"
+    if not url.hostname or not _has_port(provider.base_url) or not provider.base_url.isascii():
+        yield "base_url", f"{provider.base_url!r} names no host, or a port that is none, or is not ASCII"
     elif url.scheme == "http" and not _is_loopback(url.hostname):
         yield "base_url", f"{provider.base_url!r} would send keys and prompts in clear text: use https, or a host on loopback"
     elif url.scheme == "http" and provider.ca_file:

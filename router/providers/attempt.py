@@ -12,6 +12,7 @@ Only requests that go to a provider come here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ from fleet import metrics
 from router import headers
 from router.attempt import Attempt
 from router.breaker import Event
-from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed
+from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed, UpstreamSilent
 from router.providers import said
 from router.providers.limits import Charge
 from router.providers.remote import estimated_tokens
@@ -45,6 +46,7 @@ class RemoteAttempt(Attempt):
 
     outcome = "left"
     _charge: Charge | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def __init__(self, relay: Relay, replica: Replica, now: float, link: Link) -> None:
         super().__init__(relay, replica, now)
@@ -82,7 +84,15 @@ class RemoteAttempt(Attempt):
             relay.fail(error)
             return
         relay.hides_usage = relay.hides_usage or message.hides_usage
+        if not (relay.ask and relay.ask.stream):
+            self._timer = asyncio.get_running_loop().call_later(self._link.remote.provider.answer_s, self._too_slow)
         connection.send(self, message.head, message.body)
+
+    def _too_slow(self) -> None:
+        """An answer that is no stream, and has not begun to reach the caller."""
+        if not self.over and self._relay.begun is None:
+            limit_s = self._link.remote.provider.answer_s
+            self._failed(UpstreamSilent(f"The provider {self.replica.model!r} had no answer after {limit_s:g} s."), "answer")
 
     # what it answers
 
@@ -114,7 +124,7 @@ class RemoteAttempt(Attempt):
         name, plane = self.replica.model, self._relay.plane
         wait_s = retry_after_s(connection.fields, plane.wall())
         if status == 429 or wait_s:
-            self.replica.rest(plane.clock() + min(wait_s or _USUAL_REST_S, _LONGEST_REST_S))
+            self.replica.rest(plane.clock() + (wait_s or _USUAL_REST_S))
         error = Busy(f"The provider {name!r} is at its limit (HTTP {status}); try again shortly.", retry_after_s=int(wait_s) or None)
         self._failed(error, "busy", Event.SUCCESS)
 
@@ -148,6 +158,8 @@ class RemoteAttempt(Attempt):
     def leave(self, event: Event | None) -> None:
         if not self.over:
             self._settle(event)
+        if self._timer is not None:
+            self._timer.cancel()
         super().leave(event)
 
     def _settle(self, event: Event | None) -> None:
@@ -186,14 +198,18 @@ class RemoteAttempt(Attempt):
 
 
 def retry_after_s(fields: headers.Fields, wall: float) -> float:
-    """Seconds, from `retry-after-ms`, or from a Retry-After in seconds or as a date; 0: it says nothing that can be read."""
+    """Seconds, a day at most, from `retry-after-ms` or a Retry-After in seconds or as a date; 0: it says nothing that can be read."""
     milliseconds, value = headers.value_of(fields, b"retry-after-ms"), headers.value_of(fields, b"retry-after")
     try:
         if milliseconds:
-            return max(0.0, float(milliseconds) / 1000)
-        return max(0.0, float(value)) if value[:1].isdigit() else max(0.0, parsedate_to_datetime(value.decode()).timestamp() - wall)
+            wait_s = float(milliseconds) / 1000
+        elif value[:1].isdigit():
+            wait_s = float(value)
+        else:
+            wait_s = parsedate_to_datetime(value.decode()).timestamp() - wall
     except (ValueError, OverflowError):
         return 0.0
+    return min(max(0.0, wait_s), _LONGEST_REST_S)
 
 
 def _cause(error: OSError) -> str:

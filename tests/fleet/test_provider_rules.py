@@ -85,7 +85,17 @@ def test_the_document_for_tasks_holds_names_of_variables_only(tmp_path: Path, mo
         ("https://lab.example/v1", "https://me:pass@lab.example/v1", "without a user, a password or a query"),
         ('model = "big"', 'model = "big"\nkey_env = "CONSUL_HTTP_TOKEN"', "is a secret of this fleet"),
         ('model = "big"', 'model = "big"\ndrop = ["messages"]', "provider.lab.drop: 'messages' cannot be left out"),
-        ('model = "big"', 'model = "big"\nslo = { idle_timeout = "1d" }', "which must be shorter than router.total_timeout"),
+        (
+            'model = "big"',
+            'model = "big"\nslo = { idle_timeout = "1d" }',
+            "slo.idle_timeout is 24h, and router.total_timeout = 30m ends a request before it",
+        ),
+        (
+            'model = "big"',
+            'model = "big"\nanswer_timeout = "31m"',
+            "provider.lab.answer_timeout: answer_timeout is 31m, and router.total_timeout",
+        ),
+        ("https://lab.example/v1", "https://läb.example/v1", "or is not ASCII"),
         ('model = "big"', 'modle = "big"', "provider.lab.modle: unknown key; did you mean model?"),
         ('name = "lab"', 'name = "groq"', "'groq' is taken by [[provider]] row 1"),
         ('name = "lab"', 'name = "small"', "'small' is a model too"),

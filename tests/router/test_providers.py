@@ -12,6 +12,7 @@ import pytest
 
 from fleet.model import Price, Provider, Slo
 from router.breaker import State
+from router.providers.attempt import retry_after_s
 from router.replica import Replica
 from tests.router.abroad import CLOCKS, KEY, KEY_ENV, row, spec
 from tests.router.client import Reply, chat, post
@@ -237,6 +238,25 @@ async def test_a_fault_before_content_is_the_next_links_turn(start: Start, far: 
     assert replica(router).in_flight == 0
 
 
+async def test_an_answer_that_is_no_stream_and_does_not_come_is_asked_of_the_next_link(start: Start, far: Far) -> None:
+    router, first, _ = await two(start, far, silent, answer_s=0.3)
+    reply = await router.call(chat("best"))
+    assert (reply.status, reply.route["model"], reply.route["moved"]) == (200, "next", "answer")
+    await until(lambda: first.open == 0)
+    assert replica(router).breaker.failures == 1
+
+
+async def test_a_stream_may_take_longer_than_an_answer_in_one_piece(start: Start, far: Far) -> None:
+    async def slow(play: Play) -> None:
+        await play.send(SSE_HEAD + chunked([delta("one")], end=False))
+        relay: Any = next(iter(router.wired.plane.active))
+        await until(lambda: router.wired.plane.clock() - relay.began > 0.6)
+        await play.send(chunked([delta("two", "stop"), DONE]))
+
+    router, *_ = await two(start, far, slow, answer_s=0.2)
+    assert (await router.call(chat("best", stream=True))).body.endswith(DONE)
+
+
 async def test_a_provider_that_nobody_reaches_is_left(start: Start, far: Far) -> None:
     router, first, _ = await two(start, far, says_hello)
     await first.stop()
@@ -286,6 +306,25 @@ async def test_our_bad_key_is_never_shown_as_the_callers(start: Start, far: Far)
 
 
 # limits and the breaker
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected_s"),
+    [
+        ([(b"retry-after", b"7")], 7.0),
+        ([(b"retry-after", b"0.5")], 0.5),
+        ([(b"retry-after-ms", b"1500"), (b"retry-after", b"9")], 1.5),
+        ([(b"retry-after", b"Thu, 01 Jan 1970 00:20:00 GMT")], 200.0),
+        ([(b"retry-after", b"Thu, 01 Jan 1970 00:00:10 GMT")], 0.0),
+        ([(b"retry-after", b"soon")], 0.0),
+        ([(b"retry-after", b"-3")], 0.0),
+        ([(b"retry-after", b"9" * 400)], 86400.0),
+        ([(b"retry-after", b"nan")], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_retry_after_is_read_in_each_of_its_forms(fields: list[tuple[bytes, bytes]], expected_s: float) -> None:
+    assert retry_after_s(fields, wall=1000.0) == expected_s
 
 
 @dataclass

@@ -24,7 +24,7 @@ from fleet.consul import Consul
 from fleet.model import Spec
 from fleet.names import Names
 from fleet.recorder import Recorder
-from router import api, chronicle, gauges, reload, roster_api, tracing, watch
+from router import api, chronicle, gauges, reload, roster_api, session_pages, tracing, watch
 from router.access import AccessLog, share
 from router.catalogue import Catalogue
 from router.channel import Line, WorkersEnd
@@ -119,6 +119,7 @@ def wire(
     api.install(app, plane, spec.fleet.name, reports.everyone)
     app.include_router(providers.routes(plane, abroad, reports.everyone))
     app.include_router(providers.admin_routes(simulations, reports.order, environment.get(names.ENV_ADMIN_KEY, "")))
+    app.include_router(session_pages.routes(plane, store, environment.get(names.ENV_ADMIN_KEY, "")))
     app.include_router(roster_api.routes(roster, lambda: force.described, environment.get(names.ENV_ADMIN_KEY, "")))
     return Wired(spec, plane, store, protocol, app)
 

@@ -98,7 +98,7 @@ def routes(plane: DataPlane) -> APIRouter:
 
     @api.get("/sessions/{session_id}")
     async def session(session_id: str, request: Request) -> Kept:
-        return _kept(plane, session_id, await _known(plane, session_id, visit_of(request)))
+        return kept(plane, session_id, await _known(plane, session_id, visit_of(request)))
 
     @api.delete("/sessions/{session_id}", status_code=204)
     async def end(session_id: str, request: Request) -> None:
@@ -169,7 +169,8 @@ def _plan(plane: DataPlane, model: str | None, session: Session) -> Plan:
     return plane.catalogue.plan(model or requests.AUTO, session)
 
 
-def _kept(plane: DataPlane, session_id: str, session: Session) -> Kept:
+def kept(plane: DataPlane, session_id: str, session: Session) -> Kept:
+    """What is shown of a session."""
     plan = _plan(plane, None, session)
     return Kept(
         session_id=session_id,

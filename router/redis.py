@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from fleet.names import REDIS_SESSION_MOVES, session_key
+from fleet.names import REDIS_SESSION_MOVES, REDIS_SESSION_PREFIX, session_key
 from router.errors import StoreAway
 from router.sessions import Session, from_fields, to_fields
 
@@ -125,6 +125,29 @@ class RedisSessions:
             raise StoreAway(f"Redis does not answer: {error or type(error).__name__}") from error
         self._answered()
         return from_fields(fields)
+
+    async def page(self, cursor: int, count: int) -> tuple[int, list[tuple[str, Session]]]:
+        """About so many sessions from a cursor on (0: the beginning), and the next cursor (0: there are no more).
+
+        As Redis scans: what is there all the time comes once or more, what comes or goes meanwhile may be missing.
+
+        Raises: StoreAway
+        """
+        client = self._client
+        if client is None:
+            raise StoreAway("No Redis is known; sessions are local.")
+        try:
+            async with asyncio.timeout(_WRITE_S):
+                following, found = await client.scan(cursor, match=f"{REDIS_SESSION_PREFIX}*", count=count)
+                pipeline = client.pipeline(transaction=False)
+                for key in found:
+                    pipeline.hgetall(key)
+                rows = await pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise StoreAway(f"Redis does not answer: {error or type(error).__name__}") from error
+        ids = (bytes(key).decode().removeprefix(REDIS_SESSION_PREFIX) for key in cast("list[bytes]", found))
+        sessions = zip(ids, map(from_fields, rows), strict=True)
+        return int(following), [(session_id, session) for session_id, session in sessions if session is not None]
 
     def remember(self, session_id: str, session: Session) -> None:
         self._put(session_id, session)

@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from router.owners import Owners
@@ -169,6 +170,10 @@ class SessionTable:
         self._entries.move_to_end(session_id)
         if len(self._entries) > self._size:
             self.forget(self._owners.last())
+
+    def page(self, begin: int, count: int) -> list[tuple[str, Session]]:
+        """So many sessions from a place in the order of use on, the one that was idle longest first."""
+        return [(session_id, entry.session) for session_id, entry in islice(self._entries.items(), begin, begin + count)]
 
     def adopt(self, session_id: str, session: Session) -> None:
         """Takes over what the store has of a session that is here, unless what is here is later. Not a use."""

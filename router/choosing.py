@@ -46,6 +46,7 @@ def _chosen(relay: Relay, plan: Plan) -> Plan | None:
         if asked is None and not _begins(relay):
             return plan
         learn(relay.plane)
+        plan = plan if relay.visit is None else relay.visit.cut(plan)  # so that nobody is chosen that the tenant may not use
         ordered = relay.plane.chooser.order(plan, relay.body, wish)
     except RouterError as error:
         relay.fail(error)

@@ -60,7 +60,9 @@ def _plan(plane: DataPlane, request: Request, body: bytes) -> Plan:
     visit = visit_of(request)
     ask = requests.decode(body)
     plane.catalogue.check(ask.model)
-    return plane.catalogue.plan(ask.model if visit is None else visit.asked(ask.model), None)
+    if visit is None:
+        return plane.catalogue.plan(ask.model, None)
+    return visit.cut(plane.catalogue.plan(visit.asked(ask.model), None))
 
 
 def _wish(request: Request, body: bytes) -> Wish:

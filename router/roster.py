@@ -13,6 +13,7 @@ requests are refused with a reason until somebody is back. Values only; where th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal
@@ -24,6 +25,7 @@ from fleet.serving import Capability, Price
 from router.errors import BadRequest, UnknownModel
 
 MOST_ADDED: Final = 64
+_label = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?").fullmatch
 
 Off = Literal["disabled", "removed"]
 
@@ -51,8 +53,11 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decode(document: bytes) -> Roster:
-    """Raises: msgspec.MsgspecError: not a roster."""
-    return msgspec.json.decode(document, type=Roster)
+    """Raises: msgspec.MsgspecError: not a roster, or one that holds what nobody can have ordered."""
+    found = msgspec.json.decode(document, type=Roster)
+    if len(found.added) > MOST_ADDED or not all(map(_label, (*found.off, *found.added))):
+        raise msgspec.ValidationError("names are labels, and not too many are added")
+    return found
 
 
 def encode(roster: Roster) -> bytes:

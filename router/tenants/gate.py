@@ -97,7 +97,7 @@ class Gate:
 
 
 def _chains(catalogue: Catalogue) -> Mapping[str, tuple[str, ...]]:
-    return {route.name: catalogue.plan(route.name, None).chain for route in catalogue.routes.values()}
+    return {route.name: route.chain for route in catalogue.routes.values()}
 
 
 def _periods(now: float) -> dict[str, str]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from fleet.model import Model, Route, Spec, Strategy
+from fleet.key import digest
+from fleet.model import Model, Route, Spec, Strategy, Tenant
 from fleet.serving import Capability, Price
 from tests.router.client import Reply, chat, post
 from tests.router.conftest import SPEC, Running, Start, model, until
@@ -279,3 +280,19 @@ async def test_a_message_that_asks_for_nonsense_is_refused(start: Start, fields:
     reply = await said(router, **fields)
     assert (reply.status, reply.json["error"]["param"]) == (400, param)
     assert router.heard() == 0
+
+
+async def test_nobody_is_chosen_that_the_tenant_may_not_use(start: Start) -> None:
+    """The route is not the tenant's, so what it may use of the chain is what it may name."""
+    tenant = Tenant(name="t", key_sha256=(digest("wf-t"),), allow=("fast", "cheap"), budget_per="none")
+    router: Running = await start(engines=ENGINES, spec=replace(spec(), tenants=(tenant,)))
+    body = {"model": "fast", "messages": [{"role": "user", "content": "hm"}]}
+
+    async def chosen(wish: str) -> Reply:
+        return await router.call(post("/v1/chat/completions", body, {"authorization": "Bearer wf-t", "x-route-strategy": wish}))
+
+    assert served(await chosen("quality")) == "fast"
+    assert served(await chosen("cost")) == "cheap"
+    assert (await chosen("required_quality=0.9")).json["error"]["param"] == "required_quality"
+    told = await router.call(post("/routing/explain", body, {"authorization": "Bearer wf-t", "x-route-strategy": "quality"}))
+    assert told.json["order"] == ["fast", "cheap"]

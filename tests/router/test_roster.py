@@ -230,7 +230,7 @@ async def test_what_cannot_be_read_changes_nothing_and_the_next_order_mends_it(r
     client, key = redis.asyncio.from_url(redis_server.url), uuid4().hex
     store = RedisRoster(lambda: client, key)
     await store.order(lambda now: roster.disabled(now, SPEC, "large"))
-    for nonsense in (b"{", b"[1]", b'{"off": {"large": "maybe"}}', b"\xff\x00"):
+    for nonsense in (b"{", b"[1]", b'{"off": {"large": "maybe"}}', b"\xff\x00", b'{"added": {"a\\r\\nb": {}}}'):
         await client.set(key, nonsense)
         await store._look()
         assert store.now.off == {"large": "disabled"}
@@ -277,3 +277,17 @@ async def test_orders_need_the_admin_s_key_and_no_tenant_s(start: Start, monkeyp
     router: Running = await start(spec=replace(SPEC, tenants=(tenant,)))
     assert (await order(router, "GET")).status == 200
     assert (await order(router, "GET", key="wf-tenant")).status == 403
+
+
+async def test_orders_that_leave_a_route_with_nobody_stop_no_router_that_has_tenants(
+    start: Start, redis_server: servers.RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WARMFLEET_ADMIN_KEY", KEY)
+    tenant = Tenant(name="t", key_sha256=(digest("wf-tenant"),), allow=("best",))
+    fleet = replace(SPEC.fleet, name=f"t-{uuid4().hex[:12]}", redis=redis_server.url)
+    router: Running = await start(engines=[("a", says_hello)], spec=replace(SPEC, fleet=fleet, tenants=(tenant,)))
+    asks = chat("best", headers={"authorization": "Bearer wf-tenant"})
+    assert (await router.call(asks)).status == 200
+    for method, path in (("POST", "/large/disable"), ("POST", "/small/disable"), ("DELETE", "/small"), ("DELETE", "/large")):
+        assert (await order(router, method, path)).status == 200
+    assert (await router.call(asks)).code == "model_disabled"

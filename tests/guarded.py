@@ -17,7 +17,7 @@ import requests
 
 from fleet.local import agents, tools
 from fleet.local.agents import Agent, Ground
-from fleet.local.processes import terminate, wait_until
+from fleet.local.processes import wait_until
 from fleet.names import GROUP, Names
 from tests import servers
 
@@ -87,9 +87,7 @@ def policy(file: str, names: Names) -> str:
 def _consul(ground: Ground, left: ExitStack) -> Server:
     token = str(uuid4())
     acl = {"enabled": True, "default_policy": "deny", "tokens": {"initial_management": token, "agent": token}}
-    file = agents._write(agents._folder(ground.state, "consul"), agents.consul_config(ground.ports) | {"acl": acl})
-    argv = [str(tools.require().consul), "agent", "-dev", "-client", "127.0.0.1", "-bind", "127.0.0.1", "-config-file", str(file)]
-    server = Server(_started("consul", argv, ground, ground.ports.consul_http, left), token)
+    server = Server(_started("consul", agents.consul_config(ground.ports) | {"acl": acl}, ground, left), token)
     assert wait_until(lambda: _answers(server, "/v1/acl/tokens"), 90), agents.log_tail(server.agent.log)
     return server
 
@@ -103,11 +101,10 @@ def _consul_rights(consul: Server, names: Names) -> str:
 
 
 def _nomad(ground: Ground, consul: str, agent_token: str, left: ExitStack) -> Server:
-    folder, token = agents._folder(ground.state, "nomad"), str(uuid4())
-    config = agents.nomad_config(folder, ground.ports, consul) | {"acl": {"enabled": True}}
+    token = str(uuid4())
+    config = agents.nomad_config(ground.state / "nomad", ground.ports, consul) | {"acl": {"enabled": True}}
     config["consul"] |= {"token": agent_token, "service_identity": _IDENTITY, "task_identity": _IDENTITY}
-    argv = [str(tools.require().nomad), "agent", "-dev", "-config", str(agents._write(folder, config))]
-    server = Server(_started("nomad", argv, ground, ground.ports.nomad_http, left), token)
+    server = Server(_started("nomad", config, ground, left), token)
     assert wait_until(lambda: _bootstrapped(server), 90), agents.log_tail(server.agent.log)
     ready = lambda: any(map(agents._runs_tasks, server.told("GET", "/v1/nodes"))) and _has_key(server)  # noqa: E731
     assert wait_until(ready, 90), agents.log_tail(server.agent.log)
@@ -170,7 +167,7 @@ def _answers(server: Server, path: str) -> bool:
         return False
 
 
-def _started(name: str, argv: list[str], ground: Ground, port: int, left: ExitStack) -> Agent:
-    agent = agents._start(name, argv, f"http://127.0.0.1:{port}", ground)
-    left.callback(terminate, [agent.process], grace_s=20.0)
+def _started(name: str, config: dict[str, Any], ground: Ground, left: ExitStack) -> Agent:
+    agent = servers.start(name, config, ground)
+    left.callback(agents.stop, agent)
     return agent

@@ -18,7 +18,7 @@ import requests
 
 from fleet.local import agents, build, tools
 from fleet.local.agents import Agent, Ground
-from fleet.local.processes import terminate, wait_until
+from fleet.local.processes import wait_until
 from tests import servers
 
 DEVICE = "nomad/file/mock"
@@ -83,10 +83,12 @@ def cluster(**gpus: Collection[str]) -> Iterator[Cluster]:
     with ExitStack() as left:
         nodes = tuple(_node(name, left.enter_context(servers.ground()), ids) for name, ids in gpus.items())
         consuls = [_consul(node, nodes[0], left) for node in nodes]
-        agents.await_consul(consuls[0])
+        for consul in consuls:  # a Nomad that finds none looks again after 15 s
+            agents.await_consul(consul)
         nomads = [_nomad(node, nodes[0], consul.address, left) for node, consul in zip(nodes, consuls, strict=True)]
         agents.await_nomad(nomads[0])
-        assert wait_until(lambda: len(_ready(nomads[0].address)) == len(nodes), _PATIENCE_S), agents.log_tail(nomads[-1].log)
+        ready = lambda: sum(map(agents._runs_tasks, _get(nomads[0].address, "/v1/nodes"))) == len(nodes)  # noqa: E731
+        assert wait_until(ready, _PATIENCE_S), agents.log_tail(nomads[-1].log)
         yield Cluster(nodes, consuls[0], nomads[0])
 
 
@@ -102,40 +104,35 @@ def _consul(node: Node, first: Node, left: ExitStack) -> Agent:
     is_server = node is first
     if not is_server:
         config |= {"retry_join": [f"127.0.0.1:{first.ground.ports.consul_serf_lan}"], "retry_interval": "1s"}
-    file = agents._write(agents._folder(node.ground.state, "consul"), config)
-    mode = ["-dev"] if is_server else []
-    argv = [str(tools.require().consul), "agent", *mode, "-client", "127.0.0.1", "-bind", "127.0.0.1", "-config-file", str(file)]
-    return _started("consul", argv, node.ground, node.ground.ports.consul_http, left)
+    return _started("consul", config, node, left, dev=is_server)
 
 
 def _nomad(node: Node, first: Node, consul: str, left: ExitStack) -> Agent:
-    folder = agents._folder(node.ground.state, "nomad")
-    config = agents.nomad_config(folder, node.ground.ports, consul) | {"name": node.name, "plugin_dir": str(_plugins(node))}
+    config = agents.nomad_config(node.ground.state / "nomad", node.ground.ports, consul) | {
+        "name": node.name,
+        "plugin_dir": str(_plugins(node)),
+    }
     device = {"dir": str(node.gpus), "list_period": "500ms", "unhealthy_perm": "---------x"}
     config["plugin"] |= {tools.EXAMPLE_DEVICE: {"config": device}}
     if node is not first:
         config["server"] = {"enabled": False}
         config["client"] |= {"enabled": True, "servers": [f"127.0.0.1:{first.ground.ports.nomad_rpc}"], "network_interface": "lo"}
-    mode = ["-dev"] if node is first else []
-    argv = [str(tools.require().nomad), "agent", *mode, "-config", str(agents._write(folder, config))]
-    return _started("nomad", argv, node.ground, node.ground.ports.nomad_http, left)
+    return _started("nomad", config, node, left, dev=node is first)
 
 
 def _plugins(node: Node) -> Path:
     folder = node.ground.state / "plugins"
     folder.mkdir()
-    shutil.copy2(tools.pin(tools.EXAMPLE_DEVICE).cached, folder / tools.EXAMPLE_DEVICE)
+    plugin = tools.find(tools.EXAMPLE_DEVICE)
+    assert plugin is not None
+    shutil.copy2(plugin, folder / tools.EXAMPLE_DEVICE)
     return folder
 
 
-def _started(name: str, argv: list[str], ground: Ground, port: int, left: ExitStack) -> Agent:
-    agent = agents._start(name, argv, f"http://127.0.0.1:{port}", ground)
-    left.callback(terminate, [agent.process], grace_s=20.0)
+def _started(name: str, config: dict[str, Any], node: Node, left: ExitStack, *, dev: bool) -> Agent:
+    agent = servers.start(name, config, node.ground, dev=dev)
+    left.callback(agents.stop, agent)
     return agent
-
-
-def _ready(address: str) -> list[dict[str, Any]]:
-    return [row for row in _get(address, "/v1/nodes") if row["Status"] == "ready" and row["Drivers"]["raw_exec"]["Healthy"]]
 
 
 def _get(address: str, path: str, **params: str) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fleet.errors import StackError
 from fleet.local import agents, leftovers, ports, tools
@@ -90,6 +91,14 @@ def ground() -> Iterator[agents.Ground]:
     """A state folder, and a block of ports that no other test run and no local system uses."""
     with state_folder() as state, closing(ports.lease()) as lease:
         yield agents.Ground(state, ports.block(lease.base), lease)
+
+
+def start(name: str, config: Mapping[str, Any], own: agents.Ground, *, dev: bool = True) -> agents.Agent:
+    """A `consul` or `nomad` agent with a configuration of the test's own. Who starts it awaits and stops it."""
+    file = agents._write(agents._folder(own.state, name), dict(config))
+    how = ["-client", ports.HOST, "-bind", ports.HOST, "-config-file", str(file)] if name == "consul" else ["-config", str(file)]
+    argv = [str(getattr(tools.require(), name)), "agent", *(["-dev"] if dev else []), *how]
+    return agents._start(name, argv, f"http://{ports.HOST}:{getattr(own.ports, f'{name}_http')}", own)
 
 
 @contextmanager

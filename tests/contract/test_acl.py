@@ -12,6 +12,8 @@ from uuid import uuid4
 import pytest
 import requests
 
+from fleet.local.processes import wait_until
+from fleet.names import GROUP
 from tests.guarded import NAMESPACE, Guarded, guarded
 
 pytestmark = pytest.mark.contract
@@ -141,27 +143,17 @@ def test_in_consul_a_token_may_what_its_part_needs_and_no_more(world: Guarded, t
     assert {what for what, verdict in verdicts.items() if verdict == "may"} == CONSUL_MAY[holder]
 
 
-def job(namespace: str) -> dict[str, Any]:
-    task = {
-        "Name": "t",
-        "Driver": "raw_exec",
-        "Config": {"command": "/bin/sleep", "args": ["1000"]},
-        "Resources": {"CPU": 10, "MemoryMB": 10},
-    }
-    group = {"Name": "main", "Count": 1, "Scaling": {"Min": 0, "Max": 3, "Enabled": True}, "Tasks": [task]}
-    return {
-        "ID": "table",
-        "Name": "table",
-        "Namespace": namespace,
-        "Datacenters": ["dc1"],
-        "Type": "service",
-        "Update": {"MaxParallel": 0},
-        "TaskGroups": [group],
-    }
+def job(namespace: str, job_id: str = "table", task: str = "t") -> dict[str, Any]:
+    """Its task says its identity, and sleeps."""
+    config = {"command": "/bin/sh", "args": ["-c", 'echo "$NOMAD_TOKEN"; exec sleep 1000']}
+    tasks = [{"Name": task, "Driver": "raw_exec", "Config": config, "Identity": {"Env": True}, "Resources": {"CPU": 10, "MemoryMB": 10}}]
+    group = {"Name": GROUP, "Count": 1, "Scaling": {"Min": 0, "Max": 3, "Enabled": True}, "Tasks": tasks}
+    kind = {"Datacenters": ["dc1"], "Type": "service", "Update": {"MaxParallel": 0}}
+    return {"ID": job_id, "Name": job_id, "Namespace": namespace, "TaskGroups": [group], **kind}
 
 
 def scaling(count: int) -> dict[str, Any]:
-    return {"Count": count, "Target": {"Group": "main"}}
+    return {"Count": count, "Target": {"Group": GROUP}}
 
 
 SECRETS = f"nomad/jobs/{FLEET}-autoscaler"
@@ -261,3 +253,30 @@ def test_in_nomad_a_token_may_what_its_part_needs_and_no_more(world: Guarded, to
     refused = {what for what, answer in answers.items() if answer.status_code == 403}
     assert {what: answers[what].text for what in answers if what not in refused and answers[what].status_code != 200} == {}
     assert set(answers) - refused == NOMAD_MAY[holder]
+
+
+@pytest.mark.parametrize(
+    ("job_id", "task", "verdict"),
+    [
+        (f"{FLEET}-autoscaler", "autoscaler", "may"),
+        (f"{FLEET}-autoscaler", "beside", "may not"),
+        (f"{FLEET}-router", "router", "may not"),
+    ],
+)
+def test_the_right_to_scale_hangs_on_the_autoscalers_task(world: Guarded, jobs: None, job_id: str, task: str, verdict: Verdict) -> None:
+    world.nomad.told("POST", f"/v1/jobs?{IN}", {"Job": job(NAMESPACE, job_id, task)})
+    try:
+        assert wait_until(lambda: bool(identity(world, job_id, task)), PATIENCE_S)
+        answer = world.nomad.ask("POST", f"/v1/job/table/scale?{IN}", scaling(2), token=identity(world, job_id, task))
+        assert answer.status_code == (200 if verdict == "may" else 403), answer.text
+    finally:
+        world.nomad.told("DELETE", f"/v1/job/{job_id}?purge=true&{IN}")
+
+
+def identity(world: Guarded, job_id: str, task: str) -> str:
+    """The token that Nomad signed for a task; empty until it runs."""
+    for row in world.nomad.told("GET", f"/v1/job/{job_id}/allocations?{IN}"):
+        logs = world.nomad.ask("GET", f"/v1/client/fs/logs/{row['ID']}?task={task}&type=stdout&plain=true&{IN}")
+        if row["ClientStatus"] == "running" and logs.status_code == 200 and logs.text.endswith("\n"):
+            return logs.text.strip()
+    return ""

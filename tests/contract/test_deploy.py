@@ -25,7 +25,7 @@ from fleet.deploy.proposal import Proposal, Wish, propose, read
 from fleet.deploy.run import FAILED, OK, Model, Run
 from fleet.deploy.warmth import Warmth
 from fleet.errors import Blocked, Conflict, SpecError
-from fleet.local import agents, processes, tools
+from fleet.local import agents, tools
 from fleet.local.processes import wait_until
 from router.snapshot import snapshot
 from tests import servers
@@ -364,14 +364,10 @@ def test_scaled_counts_are_kept_and_do_not_push_a_deployed_version_out_of_memory
 def guarded_nomad(consul: str) -> Iterator[str]:
     """A Nomad that wants a token."""
     with servers.ground() as own:
-        folder = own.state / "nomad"
-        folder.mkdir()
-        config = agents._write(folder, agents.nomad_config(folder, own.ports, consul) | {"acl": {"enabled": True}})
-        argv = [str(tools.require().nomad), "agent", "-dev", "-config", str(config)]
-        agent = agents._start("nomad", argv, f"http://127.0.0.1:{own.ports.nomad_http}", own)
+        agent = servers.start("nomad", agents.nomad_config(own.state / "nomad", own.ports, consul) | {"acl": {"enabled": True}}, own)
         assert wait_until(lambda: bool(agents._get(agent.address, "/v1/status/leader")), 60)
         yield agent.address
-        processes.terminate([agent.process], grace_s=15)
+        agents.stop(agent)
 
 
 @pytest.mark.parametrize("token", ["", "4d3f9c4e-0000-0000-0000-000000000000"])

@@ -68,12 +68,11 @@ class Node:
 @pytest.fixture(scope="module")
 def node(consul_server: servers.ConsulServer) -> Iterator[Node]:
     with servers.ground() as own:
-        folder, volume = agents._folder(own.state, "nomad"), own.state / "volume"
+        volume = own.state / "volume"
         volume.mkdir()
-        config = agents.nomad_config(folder, own.ports, consul_server.address)
+        config = agents.nomad_config(own.state / "nomad", own.ports, consul_server.address)
         config["client"] |= {"host_volume": {"sessions": {"path": str(volume)}}}
-        argv = [str(tools.require().nomad), "agent", "-dev", "-config", str(agents._write(folder, config))]
-        agent = agents._start("nomad", argv, f"http://127.0.0.1:{own.ports.nomad_http}", own)
+        agent = servers.start("nomad", config, own)
         agents.await_nomad(agent)
         yield Node(Nomad(agent.address), consul_server.address, volume)
         agents.stop(agent)

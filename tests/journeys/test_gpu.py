@@ -43,6 +43,7 @@ python = "{python}"
 command = "{redis}"
 [router]
 port = {port}
+count = 2
 [autoscaler]
 cooldown_up = "1s"
 [[model]]
@@ -96,8 +97,8 @@ class Gpus:
     def ready(self, model: str) -> int:
         return self.fleet.ready(model)
 
-    def placed(self, model: str) -> tuple[Allocation, ...]:
-        return tuple(a for a in self.fleet.nomad.allocations(self.fleet.names.job(model)) if a.client_status == "running" and a.live)
+    def placed(self, part: str) -> tuple[Allocation, ...]:
+        return tuple(a for a in self.fleet.nomad.allocations(self.fleet.names.job(part)) if a.client_status == "running" and a.live)
 
     def node_of(self, allocation: Allocation) -> str:
         return str(self._allocation(allocation.alloc_id)["NodeName"])
@@ -158,6 +159,10 @@ async def _deployed(gpus: Gpus) -> None:
     await gpus.give_gpus(a=["a0"], b=["b0"])
     said = await gpus.run("deploy")
     assert said.code == 0, said
+
+
+async def test_every_node_has_a_router(gpus: Gpus) -> None:
+    assert sorted(gpus.node_of(router) for router in gpus.placed("router")) == ["a", "b"]
 
 
 async def test_a_replica_without_a_gpu_is_explained_and_a_mended_gpu_is_used(gpus: Gpus) -> None:

@@ -24,7 +24,7 @@ from router.breaker import Event
 from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed, UpstreamSilent
 from router.providers import said
 from router.providers.limits import Charge
-from router.providers.remote import estimated_tokens
+from router.providers.remote import CHAT_PATH, estimated_tokens
 from router.providers.verdict import Verdict, is_strike, refuses_key, verdict
 from router.stream import EventStream
 from router.upstream import Connection
@@ -104,7 +104,7 @@ class RemoteAttempt(Attempt):
             case Verdict.BUSY:
                 self._busy(connection, status)
             case Verdict.REFUSED:
-                self._refused(status, Event.FAILURE if is_strike(status) else Event.SUCCESS)
+                self._refused(status, is_our_fault=is_strike(status, of_chat=self._relay.path.startswith(CHAT_PATH)))
             case Verdict.LATER:
                 self._failed(UpstreamFailed(f"The provider {name!r} did not take the request (HTTP {status})."), "status", Event.SUCCESS)
             case Verdict.BROKEN:
@@ -128,22 +128,20 @@ class RemoteAttempt(Attempt):
         error = Busy(f"The provider {name!r} is at its limit (HTTP {status}); try again shortly.", retry_after_s=int(wait_s) or None)
         self._failed(error, "busy", Event.SUCCESS)
 
-    def _refused(self, status: int, event: Event) -> None:
+    def _refused(self, status: int, *, is_our_fault: bool) -> None:
         provider = self._link.remote.provider
-        what = f"the key in {provider.key_env or 'key_env'}" if status in (400, 401, 402, 403) else "its base_url and model"
-        log.error(
-            "provider %s refuses us with HTTP %d: look at %s of its [[provider]] row", provider.name, status, what,
-            extra={"event": "provider_refused", "model": provider.name},
-        )  # fmt: skip
-        self._failed(
-            UpstreamFailed(f"The provider {provider.name!r} refuses this router (HTTP {status}); its operator knows."), "refused", event
-        )
+        if self._link.may_say(self._relay.plane.clock()):
+            what = f"the key in {provider.key_env or 'key_env'}" if status in (400, 401, 402, 403) else "its base_url and model"
+            extra = {"event": "provider_refused", "model": provider.name}
+            log.error("provider %s refuses us with HTTP %d: look at %s of its row", provider.name, status, what, extra=extra)
+        error = UpstreamFailed(f"The provider {provider.name!r} refuses this router (HTTP {status}); its operator knows.")
+        self._failed(error, "refused", Event.FAILURE if is_our_fault else Event.SUCCESS)
 
     def _whole(self, connection: Connection) -> None:
         if self.status >= 400:
             body = b"".join(connection.parts)
             if refuses_key(self.status, body):
-                self._refused(self.status, Event.FAILURE)
+                self._refused(self.status, is_our_fault=True)
                 return
             connection.parts[:] = [said.refusal(self.replica.model, self.status, body, self._link.remote.key)]
             connection.fields[:] = [(b"content-type", b"application/json")]

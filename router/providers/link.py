@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from router.providers.attempt import RemoteAttempt
 from router.providers.limits import Limits
@@ -14,12 +14,23 @@ if TYPE_CHECKING:
     from router.replica import Replica
 
 
-@dataclass(frozen=True, slots=True)
+_SAID_AGAIN_S: Final = 60.0
+
+
+@dataclass(slots=True)
 class Link:
     """`Replica.remote` of a provider."""
 
     remote: Remote
     limits: Limits
+    _said_at: float = float("-inf")
+
+    def may_say(self, now: float) -> bool:
+        """True once a minute: what is wrong with a row is wrong with every request."""
+        if now - self._said_at < _SAID_AGAIN_S:
+            return False
+        self._said_at = now
+        return True
 
     @property
     def continues(self) -> bool:

@@ -4,7 +4,8 @@
     200                                answered              success
     429, 498, 503, 529                 next link             success: at its limit is not broken
     401, 402                           next link             failure: our key or our bill, and so will the next one be
-    3xx, 403, 404, 405, 501            next link             success: this request is none for it, or its row is wrong
+    3xx, 404, 405, 501                 next link             of a chat: failure, its row is wrong; else success: it has no such API
+    403                                next link             success: it may be about what this request says
     408, 409, 425                      next link             success
     other 4xx                          passed on             success: the caller's mistake
     other 5xx                          next link             failure
@@ -29,7 +30,8 @@ class Verdict(Enum):
 
 _BUSY: Final = frozenset((429, 498, 503, 529))
 _UNPAID: Final = frozenset((401, 402))
-_REFUSED: Final = frozenset((403, 404, 405, 501))
+_NOT_THERE: Final = frozenset((404, 405, 501))
+_FORBIDDEN: Final = 403
 _LATER: Final = frozenset((408, 409, 425))
 _KEY_MARKS: Final = (b"api key not valid", b"api_key_invalid", b"invalid_api_key", b"invalid api key")
 
@@ -37,16 +39,20 @@ _KEY_MARKS: Final = (b"api key not valid", b"api_key_invalid", b"invalid_api_key
 def verdict(status: int) -> Verdict:
     if status in _BUSY:
         return Verdict.BUSY
-    if status in _UNPAID or status in _REFUSED or 300 <= status < 400:
+    if status in _UNPAID or _is_not_there(status) or status == _FORBIDDEN:
         return Verdict.REFUSED
     if status in _LATER:
         return Verdict.LATER
     return Verdict.BROKEN if status >= 500 else Verdict.PASS
 
 
-def is_strike(status: int) -> bool:
-    """A refusal that every further request would get too."""
-    return status in _UNPAID
+def is_strike(status: int, *, of_chat: bool) -> bool:
+    """A refusal that every further request would get too: a chat is what every provider is for."""
+    return status in _UNPAID or (of_chat and _is_not_there(status))
+
+
+def _is_not_there(status: int) -> bool:
+    return status in _NOT_THERE or 300 <= status < 400
 
 
 def refuses_key(status: int, body: bytes) -> bool:

@@ -71,6 +71,6 @@ async def test_a_key_that_is_refused_is_said_in_the_log_without_the_key(consul_s
     ):
         assert (await process.call(chat())).status == 502
     log = process.log.read_text()
-    assert "provider far refuses us with HTTP 401: look at the key in FAR_KEY" in log
+    assert "provider far refuses us with HTTP 401: look at the key in FAR_KEY of its row" in log
     assert KEY not in log
     assert KEY not in (tmp_path / "fleet.toml").read_text()

@@ -208,9 +208,9 @@ FAULTS = [
     Fault("401: our key", status(401), "refused", "refused"),
     Fault("402: our bill", status(402), "refused", "refused"),
     Fault("403", status(403), "refused", "refused", 0),
-    Fault("404: wrong model", status(404), "refused", "refused", 0),
+    Fault("404: wrong model", status(404), "refused", "refused"),
     Fault("400 about our key", plays(answer(b'[{"error":{"code":400,"message":"API key not valid."}}]', 400)), "refused", "refused"),
-    Fault("redirect", status(302, "location: https://elsewhere.example/\r\n"), "refused", "refused", 0),
+    Fault("redirect", status(302, "location: https://elsewhere.example/\r\n"), "refused", "refused"),
     Fault("408", status(408), "status", "failed", 0),
     Fault("reset", resets, "connection"),
     Fault("cut in the body", plays_and_cuts(answer(CHAT)[:-10]), "connection"),
@@ -296,6 +296,26 @@ async def test_the_last_error_lists_the_attempts(start: Start, far: Far) -> None
     assert (reply.status, reply.code) == (502, "upstream_failed")
     assert reply.json["error"]["message"] == "The provider 'next' failed with HTTP 500. Tried: far (refused), next (status)."
     assert reply.route["moved"] == "refused,status"
+
+
+async def test_a_path_that_a_provider_does_not_have_is_no_strike(start: Start, far: Far) -> None:
+    router, first, second = await two(start, far, status(404))
+    for _ in range(4):
+        reply = await router.call(post("/v1/rerank", {"model": "best", "query": "a", "documents": ["b"]}))
+        assert (reply.status, reply.route["model"]) == (200, "next")
+    assert (len(first.heard), len(second.heard)) == (4, 4)
+    assert replica(router).breaker.failures == 0
+
+
+async def test_what_is_wrong_with_a_row_is_said_once_a_minute(start: Start, far: Far, caplog: pytest.LogCaptureFixture) -> None:
+    router, *_ = await two(start, far, status(403))
+    clock = movable(router)
+    for _ in range(5):
+        await router.call(chat("best"))
+    assert caplog.text.count("refuses us with HTTP 403") == 1
+    clock.by_s = 61.0
+    await router.call(chat("best"))
+    assert caplog.text.count("refuses us with HTTP 403") == 2
 
 
 async def test_our_bad_key_is_never_shown_as_the_callers(start: Start, far: Far) -> None:

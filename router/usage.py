@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _BYTES_PER_TOKEN: Final = 4
 _LONGEST_ID: Final = 128
+_MOST_TOKENS: Final = 10**9
 
 Outcome = Literal["answered", "refused", "failed", "left"]
 
@@ -117,13 +118,18 @@ def tokens_of(relay: Relay, status: int) -> Tokens:
     """What a request has used."""
     usage = relay.usage or (relay.attempt.usage if relay.attempt is not None else None)
     if usage is not None:
-        return Tokens(max(0, usage.prompt_tokens), max(0, usage.completion_tokens), counted=True)
+        return Tokens(_sane(usage.prompt_tokens), _sane(usage.completion_tokens), counted=True)
     prompt = len(relay.body) // _BYTES_PER_TOKEN
     if isinstance(relay.begun, EventStream):
         return Tokens(prompt, relay.begun.generated(), counted=False)
     if status == 200 and relay.attempts:
         return _whole(relay, prompt)
     return Tokens(prompt, 0, counted=False) if status == CALLER_LEFT and relay.attempts else _NONE
+
+
+def _sane(tokens: int) -> int:
+    """What an engine says it counted."""
+    return min(max(tokens, 0), _MOST_TOKENS)
 
 
 def _whole(relay: Relay, prompt: int) -> Tokens:

@@ -186,6 +186,8 @@ class Visit:
         relay, self._relay = self._relay, None
         if relay is None or relay.done or relay.plan is None:
             return False
+        if verdict is not None and verdict.answer == Answer.BROKEN:
+            verdict = None
         if verdict is not None:
             self.lines = self._account.lines(verdict)
         error = self._objection(verdict)

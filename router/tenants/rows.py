@@ -6,7 +6,8 @@
 Law: a script runs alone, so no two routers can both take the last of anything. In any 60 s there are no more requests and tokens than the
 limit: they are counted in slots of 5 s, and a slot counts until all of it is 60 s old. A budget is never exceeded by what is spent and set
 aside together. A batch that comes twice is done once: Redis keeps the last batch's number and answers for every router. What a dead router
-had set aside is given back when somebody needs it; it is dead when that key of it has expired. Money is in nanodollars. No I/O.
+had set aside is given back when somebody needs it; it is dead when that key of it has expired. One row that cannot be done, because
+somebody wrote nonsense into a key, leaves the others alone. Money is in nanodollars. No I/O.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Answer(IntEnum):
     REQUESTS = 1
     TOKENS = 2
     BUDGET = 3
+    BROKEN = 4
+    """What Redis has of this tenant cannot be read."""
 
 
 class Verdict(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -90,7 +93,7 @@ def verdicts(packed: bytes) -> list[Verdict]:
 SCRIPT: Final = (
     f"local LIMITS, BUDGET, ROUTER = '{REDIS_LIMITS_PREFIX}', '{REDIS_BUDGET_PREFIX}', '{REDIS_ROUTER_PREFIX}'\n"
     + """
-local SLOT_MS, SLOTS, LIFE_S = 5000, 13, 120
+local SLOT_MS, SLOTS, LIFE_S, MOST = 5000, 13, 120, 2 ^ 53
 local me, life, batch = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 local number, settles, asks = batch[1], batch[2], batch[3]
 local mine = ROUTER .. me
@@ -105,19 +108,21 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local slot = math.floor(now / SLOT_MS)
 local first = slot - SLOTS + 1
 
-local function whole(value) return string.format('%.0f', value) end
-local function add(key, field, by)
-  if by ~= 0 then redis.call('HINCRBY', key, field, whole(by)) end
-end
 local function numbers(key, ...)
   local values = redis.call('HMGET', key, ...)
-  for i = 1, #values do values[i] = tonumber(values[i] or 0) end
+  for i = 1, #values do
+    local value = tonumber(values[i] or 0) or 0
+    values[i] = value ~= value and 0 or math.floor(math.max(-MOST, math.min(value, MOST)))
+  end
   return unpack(values)
+end
+local function add(key, field, by)
+  if by ~= 0 then redis.call('HSET', key, field, string.format('%.0f', math.min(numbers(key, field) + by, MOST))) end
 end
 
 -- Requests and tokens of the last minute, after what is older has been taken out.
 local function minute(key)
-  local oldest = tonumber(redis.call('HGET', key, 'oldest') or first)
+  local oldest = tonumber(redis.call('HGET', key, 'oldest') or first) or first
   if oldest < first - SLOTS then
     redis.call('DEL', key)
   else
@@ -152,7 +157,7 @@ local function bury(key)
   for i = 1, #all, 2 do
     local router = string.match(all[i], '^held:(.+)$')
     if router and router ~= me and redis.call('EXISTS', ROUTER .. router) == 0 then
-      add(key, 'held', -tonumber(all[i + 1]))
+      add(key, 'held', -(tonumber(all[i + 1]) or 0))
       redis.call('HDEL', key, all[i])
     end
   end
@@ -212,9 +217,12 @@ local function ask(tenant, period, requests, tokens_limit, tokens, budget, cost)
   return no(0, 0)
 end
 
-for _, row in ipairs(settles) do settle(unpack(row)) end
+for _, row in ipairs(settles) do pcall(settle, unpack(row)) end
 local answers = {}
-for i, row in ipairs(asks) do answers[i] = ask(unpack(row)) end
+for i, row in ipairs(asks) do
+  local done, answer = pcall(ask, unpack(row))
+  answers[i] = done and answer or {4, slot, 0, 0, -1, 0, 0}
+end
 local packed = cmsgpack.pack({number, answers})
 redis.call('SET', mine, packed, 'PX', life)
 return packed

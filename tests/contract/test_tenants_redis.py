@@ -238,6 +238,29 @@ async def test_who_is_refused_for_money_uses_up_no_request(world: World) -> None
     assert (fits.requests_left, fits.tokens_left, fits.money_left) == (9, 900, 10)
 
 
+@pytest.mark.parametrize("nonsense", ["abc", "0.5", "1e400", "nan", "-7", "9" * 30])
+async def test_nonsense_in_a_sum_is_survived(world: World, nonsense: str) -> None:
+    router = await world.router()
+    key = f"{REDIS_BUDGET_PREFIX}{world.tenant}:life"
+    await world.redis.hset(key, mapping={"spent": nonsense, "held": nonsense})
+    verdict = await router.ask(world.money(100))
+    assert verdict is not None
+    router.settle(world.money(100), verdict, cost=10)
+    await world.redis.delete(key)
+    again = await router.ask(world.money(100))
+    assert again is not None
+    assert again.answer == Answer.GRANTED
+
+
+async def test_a_tenant_whose_key_is_something_else_harms_nobody_else(world: World) -> None:
+    router, other = await world.router(), f"t-{uuid.uuid4().hex[:12]}"
+    await world.redis.set(f"{REDIS_BUDGET_PREFIX}{world.tenant}:life", "not a hash")
+    broken, fine = await asyncio.gather(router.ask(world.money(100)), router.ask(world.money(100)._replace(tenant=other)))
+    assert broken is not None
+    assert fine is not None
+    assert (broken.answer, fine.answer) == (Answer.BROKEN, Answer.GRANTED)
+
+
 async def test_a_grant_that_nobody_waits_for_is_given_back(world: World) -> None:
     router = await world.router()
     router.books.ask(world.money(900), lambda _verdict: False)

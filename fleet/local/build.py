@@ -167,8 +167,8 @@ def _forget_caches(scratch: Path) -> None:
 
 @click.command()
 def main() -> None:
-    """Build Nomad, Consul and what tests need, where they are neither installed nor built yet."""
-    wanted = (*NEEDED, EXAMPLE_DEVICE)
+    """Build Nomad and Consul, and what tests need, where they are neither installed nor built yet."""
+    wanted = (*NEEDED, EXAMPLE_DEVICE) if shutil.which("go") else NEEDED  # whoever has both installed needs no Go for anything else
     try:
         build_missing(wanted)
     except WarmfleetError as error:

@@ -33,6 +33,7 @@ _words = re.compile(r"[^\W_][\w'+#.;-]*[\w+#]|[^\W_]").findall
 _code_lines = re.compile(
     r"(?m)[{};]\s*$|^\s*(?:def|class|import|from|return|for|if|const|let|var|func|fn)\b.*[:({;]|\w\(\)|\w\[\w+\]|[!=]="
 ).findall
+_identifiers = re.compile(r"\b(?:[a-z]+[A-Z]\w*|[a-z]\w*_\w+|\w+\.(?:py|js|ts|go|rs|java|cpp|sh|sql|json|ya?ml|toml|html|css))\b").findall
 _table_rows = re.compile(r"(?m)^[^\n,]+(?:,[^\n,]+){2,}$").findall
 _numbers = re.compile(r"\d+(?:[.,]\d+)?").findall
 _into_language = re.compile(
@@ -86,10 +87,12 @@ for _phrase in _PHRASES:
 
 def classify(text: str) -> Classification:
     """What a prompt is about. Any text will do, the empty one is general."""
-    text = ends(text).strip().lower()
+    text = ends(text).strip()
+    names = len(_identifiers(text))
+    text = text.lower()
     words: list[str] = _words(text)
     scores: dict[Capability, float] = {"general": 0.0}
-    for capability, points in (*_by_words(words), *_by_phrases(text, words), *_by_shape(text)):
+    for capability, points in (*_by_words(words), *_by_phrases(text, words), *_by_shape(text, names)):
         scores[capability] = scores.get(capability, 0.0) + points
     order = sorted(scores, key=lambda capability: -scores[capability])
     best = order[0]
@@ -140,7 +143,10 @@ def _by_phrases(text: str, words: list[str]) -> Iterator[tuple[Capability, float
                 yield from _PHRASES[phrase]
 
 
-def _by_shape(text: str) -> Iterator[tuple[Capability, float]]:
+def _by_shape(text: str, names: int) -> Iterator[tuple[Capability, float]]:
+    """`names`: words that are written as only programs write them."""
+    if names:
+        yield "code_generation", min(1.5 + 0.5 * names, 3.0)
     if any(mark in text for mark in _CODE_MARKS) and (lines := len(_code_lines(text))):
         yield "code_generation", min(1.5 * lines, 4.0)
     if text.count("\n") > 1 and len(_table_rows(text)) > 2:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 import redis.asyncio
 
-from fleet.names import REDIS_BUDGET_PREFIX, REDIS_LIMITS_PREFIX
+from fleet.names import REDIS_BUDGET_PREFIX, REDIS_LIMITS_PREFIX, REDIS_ROUTER_PREFIX
 from router.tenants.books import RedisBooks
 from router.tenants.rows import UNLIMITED, Answer, Ask, Settle, Verdict
 from tests import servers
@@ -26,6 +26,7 @@ class Router:
     """The books of one router process, as its requests use them."""
 
     books: RedisBooks
+    own_id: str
     task: asyncio.Task[None] | None = None
     late: list[Verdict] = field(default_factory=list)
 
@@ -58,7 +59,8 @@ class World:
     tenant: str = field(default_factory=lambda: f"t-{uuid.uuid4().hex[:12]}")
 
     async def router(self, *, life_s: float = 120.0, wait_s: float = 30.0) -> Router:
-        router = Router(RedisBooks(lambda: self.redis, time.monotonic, uuid.uuid4().hex, life_s=life_s, wait_s=wait_s))
+        own_id = uuid.uuid4().hex
+        router = Router(RedisBooks(lambda: self.redis, time.monotonic, own_id, life_s=life_s, wait_s=wait_s), own_id)
         router.task = asyncio.create_task(router.books.serve_forever())
         self.stack.push_async_callback(router.die)
         return router
@@ -154,30 +156,32 @@ async def test_a_budget_of_a_day_is_another_ones_the_next_day(world: World) -> N
 
 
 async def test_what_a_dead_router_had_set_aside_is_given_back(world: World) -> None:
-    dying, living = await world.router(life_s=0.5), await world.router()
+    dying, living = await world.router(), await world.router()
     assert await dying.ask(world.money(900)) is not None
     refused = await living.ask(world.money(900))
     assert refused is not None
     assert refused.answer == Answer.BUDGET
     await dying.die()
-    async with asyncio.timeout(60):
-        while (verdict := await living.ask(world.money(900))) is not None and verdict.answer != Answer.GRANTED:  # noqa: ASYNC110 - a poll with a deadline
-            await asyncio.sleep(0.05)
+    assert 0 < await world.redis.pttl(f"{REDIS_ROUTER_PREFIX}{dying.own_id}") <= 120_000
+    await world.redis.delete(f"{REDIS_ROUTER_PREFIX}{dying.own_id}")  # two minutes later
+    granted = await living.ask(world.money(900))
+    assert granted is not None
+    assert granted.answer == Answer.GRANTED
     assert await world.purse() == (0, 900)
 
 
 async def test_a_router_that_only_waits_for_a_long_answer_stays_alive(world: World) -> None:
-    waiting, other = await world.router(life_s=0.6), await world.router()
+    router = await world.router(life_s=6.0)
     ask = world.money(900)
-    verdict = await waiting.ask(ask)
+    verdict = await router.ask(ask)
     assert verdict is not None
-    began = time.monotonic()
-    while time.monotonic() - began < 1.5:  # twice its life and more
-        refused = await other.ask(ask)
-        assert refused is not None
-        assert refused.answer == Answer.BUDGET
-        await asyncio.sleep(0.05)
-    waiting.settle(ask, verdict, cost=10)
+    key = f"{REDIS_ROUTER_PREFIX}{router.own_id}"
+    before = await world.redis.pttl(key)
+    async with asyncio.timeout(60):
+        while (now := await world.redis.pttl(key)) <= before:
+            before = now
+            await asyncio.sleep(0.05)
+    router.settle(ask, verdict, cost=10)
     await world.until_purse(10, 0)
 
 
@@ -274,7 +278,7 @@ async def test_a_redis_that_went_away_is_asked_again_and_nothing_is_counted_twic
     """The batch is done, but its answer is lost: the same batch again must change nothing."""
     with servers.redis() as server:
         async with connected(server.url) as world, _cutting(server.url) as cutter:
-            router = Router(RedisBooks(lambda: cutter.client, time.monotonic, uuid.uuid4().hex))
+            router = Router(RedisBooks(lambda: cutter.client, time.monotonic, "cut"), "cut")
             router.task = asyncio.create_task(router.books.serve_forever())
             world.stack.push_async_callback(router.die)
             ask = world.money(100)

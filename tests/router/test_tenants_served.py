@@ -268,9 +268,10 @@ async def test_limits_that_are_none_are_the_callers_mistake(start: Start, redis_
     assert router.heard() == 0
 
 
-@pytest.mark.parametrize(
-    "more", [{"max_tokens": 10**18}, {"max_tokens": 10**400}, {"n": 10**12}, {"max_tokens": 8000, "n": 10**9}], ids=str
-)
+HUGE: list[dict[str, Any]] = [{"max_tokens": 10**18}, {"max_tokens": 10**400}, {"n": 10**12}, {"max_tokens": 8000, "n": 10**9}]
+
+
+@pytest.mark.parametrize("more", HUGE, ids=range(len(HUGE)))
 async def test_a_huge_limit_is_refused_by_the_budget(start: Start, redis_server: RedisServer, more: dict[str, Any]) -> None:
     who = tenant(budget_usd=0.5)
     router: Running = await start(engines=[("a", says_hello)], spec=fleet(who, redis=redis_server.url))

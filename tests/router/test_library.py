@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from router.library import (
     RouterEnsemble,
     UnknownModel,
 )
+from router.library.config import Settings
 from router.library.data import candidate_of, need_of
 from router.library.slots import Slots
 
@@ -411,3 +413,18 @@ def test_without_the_ensemble_it_cannot_be_asked_for() -> None:
     with pytest.raises(BadConfig, match="enable_ensemble"):
         manager.route_query("hm", strategy="ensemble")
     assert "ensemble" not in manager.benchmark_strategies([{"query": "hm"}], iterations=1)
+
+
+def test_every_block_of_its_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "library.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(blocks), "docs/library.md", "exec"), {"__name__": "page"})
+
+
+def test_the_page_names_every_key_of_the_configuration_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "library.md").read_text("utf-8")
+    assert set(Settings.model_fields) == {
+        key for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)
+    }

@@ -336,7 +336,7 @@ def test_many_threads_break_nothing() -> None:
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(work, range(800)))
     stats = router.get_statistics()
-    assert max(most.values()) <= limit
+    assert max(most[name] for name in "abc") <= limit
     assert stats["total_requests"] <= 800
     assert sum(stats["decisions"].values()) == 800
     assert {name: row["active_requests"] for name, row in stats["model_stats"].items()} == dict.fromkeys("abc", 0)

@@ -66,13 +66,9 @@ class Abroad:
     def _make(self, row: Provider, processes: int) -> None:
         try:
             self.replicas[row.name] = self._replica(row, processes)
-        except (SpecError, OSError) as error:
+        except (SpecError, OSError, _NoKey) as error:
             self.missing[row.name] = str(error)
-        except _NoKey as error:
-            self.missing[row.name] = str(error)
-        if row.name in self.missing:
-            extra = {"event": "provider_missing", "model": row.name}
-            log.error("provider %s is left out: %s", row.name, self.missing[row.name], extra=extra)
+            log.error("provider %s is left out: %s", row.name, error, extra={"event": "provider_missing", "model": row.name})
 
     def _replica(self, row: Provider, processes: int) -> Replica:
         far = remote(row, self._key(row))

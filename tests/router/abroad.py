@@ -12,8 +12,9 @@ from typing import Any
 
 from fleet.local import tools
 from fleet.model import Provider, Route, Slo, Spec
-from tests.router.conftest import SPEC
-from tests.router.upstream import Upstream
+from router.replica import Replica
+from tests.router.conftest import SPEC, Far, Running, Start
+from tests.router.upstream import Script, Upstream, answer, plays, says_hello
 
 KEY = "gsk-test-0123456789abcdefghij"
 KEY_ENV = "FAR_KEY"
@@ -125,3 +126,25 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write(data)
         await writer.drain()
     writer.transport.abort()
+
+
+# asking them
+
+
+def replica(router: Running, name: str = "far") -> Replica:
+    return router.wired.plane.providers[name]
+
+
+async def outcome(router: Running, what: str, name: str = "far") -> float | None:
+    return await router.metric(f'warmfleet_router_provider_requests_total{{provider="{name}",outcome="{what}"}}')
+
+
+async def two(start: Start, far: Far, bad: Script, good: Script = says_hello, **more: Any) -> tuple[Running, Upstream, Upstream]:
+    """A route that begins with a provider and goes on with another one."""
+    first, second = await far(bad), await far(good)
+    rows = row("far", first.port, **more), row("next", second.port)
+    return await start(spec=spec(*rows, chain=("far", "next"))), first, second
+
+
+def status(code: int, extra: str = "") -> Script:
+    return plays(answer(b'{"error":{"message":"no"}}', code, extra=extra))

@@ -103,6 +103,7 @@ class Running:
 
 
 Start = Callable[..., Any]
+Far = Callable[[Script], Any]
 
 
 @pytest.fixture
@@ -145,3 +146,17 @@ def with_limits(**limits: Any) -> Spec:
 
 def with_slo(**slo: float) -> Spec:
     return replace(SPEC, models=(model("large", **slo), model("small", **slo)))
+
+
+@pytest.fixture
+async def far() -> AsyncIterator[Far]:
+    """`await far(script)`: a server of somebody else."""
+    async with AsyncExitStack() as stack:
+
+        async def run(script: Script) -> Upstream:
+            server = Upstream(script)
+            await server.start()
+            stack.push_async_callback(server.stop)
+            return server
+
+        yield run

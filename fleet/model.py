@@ -155,6 +155,14 @@ class Router:
             "or served and charged later (open)"
         ),
     ] = "closed"
+    analytics: Annotated[
+        str,
+        Field(
+            pattern=r"^(|sqlite:///\S+|postgresql://([^:@/\s]+@)?[^@\s]+)$",
+            description="where what was used and spent is kept by hour: sqlite:///PATH or postgresql://USER@HOST/NAME, whose password is "
+            "in WARMFLEET_ANALYTICS_PASSWORD; empty: nowhere",
+        ),
+    ] = ""
     usage_log: Annotated[
         str, Field(description='one JSON line per request: "off", "stdout", or the path of a file that is rotated at 10 MB and kept 7 days')
     ] = "off"

@@ -87,7 +87,8 @@ def _own_job(environment: jinja2.Environment, loaded: Loaded, part: str) -> str:
 
 def router_secrets(spec: Spec) -> tuple[str, ...]:
     """Environment variables that a router reads from its Nomad variable, as far as they are there."""
-    return (*sorted({provider.key_env for provider in spec.providers} - {""}), names.ENV_ADMIN_KEY)
+    analytics = (names.ENV_ANALYTICS_PASSWORD,) if spec.router.analytics.startswith("postgresql") else ()
+    return (*sorted({provider.key_env for provider in spec.providers} - {""}), *analytics, names.ENV_ADMIN_KEY)
 
 
 def _model_job(environment: jinja2.Environment, loaded: Loaded, model: Model) -> str:

@@ -26,6 +26,7 @@ from fleet.names import Names
 from fleet.recorder import Recorder
 from router import api, chronicle, gauges, reload, roster_api, session_pages, tracing, watch
 from router.access import AccessLog, share
+from router.analytics.wired import Analytics
 from router.catalogue import Catalogue
 from router.channel import Line, WorkersEnd
 from router.clocks import SWEEP_S
@@ -85,6 +86,8 @@ def wire(
     reports = Reports(plane, store, simulations)
     access = AccessLog(plane.recorder, plane.wall, plane.random)
     tenancy = Tenancy(spec, plane, store)
+    analytics = Analytics(spec, environment, plane.wall)
+    tenancy.listeners += analytics.listeners
     roster = RedisRoster(lambda: store.client, names.REDIS_ROSTER_PREFIX + spec.fleet.name)
     force = InForce(spec, plane, abroad, tenancy, access, roster)
     force.apply(spec, description)
@@ -95,7 +98,7 @@ def wire(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         consul = Consul(spec.fleet.consul, consul_token)
         end = reports.end = WorkersEnd(await Line.over(parent), reports.own, simulations.start) if parent is not None else None
-        parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.lines.write_forever(), *tenancy.parts()]
+        parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.lines.write_forever(), *tenancy.parts(), *analytics.parts()]
         parts += [reload.follow(consul, Names(spec.fleet.name), descriptions), simulations.sweep_forever(), roster.follow_forever()]
         tasks = [_start(part) for part in parts]
         try:
@@ -108,6 +111,7 @@ def wire(
             await asyncio.gather(*tasks, return_exceptions=True)
             await access.lines.write_queued()
             await tenancy.close()
+            await analytics.close()
             if end is not None:
                 await end.leave()
             await store.close()
@@ -119,6 +123,7 @@ def wire(
     api.install(app, plane, spec.fleet.name, reports.everyone)
     app.include_router(providers.routes(plane, abroad, reports.everyone))
     app.include_router(providers.admin_routes(simulations, reports.order, environment.get(names.ENV_ADMIN_KEY, "")))
+    app.include_router(analytics.routes(plane, reports.everyone))
     app.include_router(session_pages.routes(plane, store, environment.get(names.ENV_ADMIN_KEY, "")))
     app.include_router(roster_api.routes(roster, lambda: force.described, environment.get(names.ENV_ADMIN_KEY, "")))
     return Wired(spec, plane, store, protocol, app)

@@ -26,6 +26,7 @@
     │   ├── Busy                every replica that was tried is at its limit
     │   └── LimitsAway          Redis does not answer, and the tenant's limits may not be passed by
     ├── Stopping                ours: this router is being stopped
+    ├── AnalyticsAway           the database of the analytics does not answer
     └── StoreAway               the session store's; no caller ever sees it
     SimulatedFailure            an operator's: a connection is refused because that was ordered
     NoSocket                    the machine's: another program has the public port; the router does not start
@@ -193,6 +194,10 @@ class NoAnswer(WarmfleetError):
     pass
 
 
+class AnalyticsAway(RouterError):
+    pass
+
+
 class StoreAway(RouterError):
     pass
 
@@ -230,6 +235,7 @@ _HTTP: dict[type[RouterError], HttpError] = {
     LimitsAway: HttpError(503, "server_error", "limits_away"),
     Stopping: HttpError(503, "server_error", "router_stopping"),
     StoreAway: HttpError(503, "server_error", "session_store_away"),
+    AnalyticsAway: HttpError(503, "server_error", "analytics_away"),
 }
 
 

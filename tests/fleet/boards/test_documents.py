@@ -213,3 +213,10 @@ def test_our_jobs_switch_on_the_integrations_that_are_theirs_to_switch_on(prefix
         assert switch in (CHECKOUT / f"jobs/{job}.nomad.hcl").read_text()
     else:  # the nodes' own: a monitor or graph about them stays empty until the nodes are told, and operations.md says how
         assert prefix.rstrip(".") in (CHECKOUT / "docs/operations.md").read_text()
+
+
+def test_every_declared_metric_is_recorded_by_a_part_that_runs() -> None:
+    """That what is recorded also arrives, with these tags, is judged at a socket: tests/contract/test_datagrams.py."""
+    sources = [path.read_text() for part in ("router", "autoscaler") for path in (CHECKOUT / part).rglob("*.py")]
+    names = {name for name, value in vars(metrics).items() if isinstance(value, metrics.Metric)}
+    assert {name for name in names if not any(re.search(rf"\b{name}\b", source) for source in sources)} == set()

@@ -76,7 +76,7 @@ def _clock() -> tuple[Floats, Floats]:
 
 def _edge(minute: Floats, middle: float, width_min: float) -> Floats:
     """From 0 to 1 around `middle`."""
-    out: Floats = 1 / (1 + np.exp(-(minute - middle) / width_min * 4))
+    out: Floats = 0.5 + 0.5 * np.tanh((minute - middle) / width_min * 2)
     return out
 
 

@@ -34,6 +34,7 @@ from router.health import health
 from router.knock import Knocks
 from router.ledger import Report, numbers
 from router.limit import BodyLimit
+from router.load import Load
 from router.plane import DataPlane
 from router.protocol import RouterProtocol, bound
 from router.providers import api as providers
@@ -200,6 +201,7 @@ def _parts(
         watch.follow_endpoints(consul, names, plane),
         watch.follow_states(consul, names, plane),
         sweep_forever(plane, protocol),
+        Load(plane).read_forever(),
         chronicle.write_forever(plane, lambda: store.away_since is not None),
         store.write_forever(),
         store.listen_forever(),

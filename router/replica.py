@@ -27,6 +27,7 @@ class Replica:
 
     `seed`: for router.affinity.
     `move_at`: when what still streams there should be moved, because it is about to be stopped; monotonic seconds.
+    `queued`: requests that its engine says wait in it, from whomever they come; 0 where that is not known (router.load).
     `remote`: what is different where it is an external provider; None: it is ours.
     """
 
@@ -43,6 +44,7 @@ class Replica:
         "model",
         "move_at",
         "pool",
+        "queued",
         "refused",
         "remote",
         "rest_until",
@@ -67,7 +69,7 @@ class Replica:
         self.model = endpoint.model
         self.slo = slo
         self.counts = counts
-        self.in_flight = 0
+        self.in_flight = self.queued = 0
         self.concurrency = concurrency
         self.limit = ramp.start(concurrency) if fresh else ramp.NO_LIMIT
         self.ceiling = ramp.NO_LIMIT

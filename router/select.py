@@ -1,9 +1,9 @@
 """Which replica serves a request: one pure, synchronous call.
 
-Law: along the chain, model by model: the session's home if it is there and has room, else the one with fewer requests in flight
-of two random replicas (power of two choices), else the next model. Room: the breaker lets the request through, and a replica that is
-still starting slowly has fewer requests than its limit. A replica is tried once per request, and a model at most three times, so that
-a model whose replicas all fall does not use up the attempts of the next one.
+Law: along the chain, model by model: the session's home if it is there and has room, else the one of two random replicas with fewer
+requests (power of two choices), else the next model. Requests: ours in flight, and those that the engine says wait in it. Room: the
+breaker lets the request through, and a replica that is still starting slowly has fewer requests than its limit. A replica is tried once
+per request, and a model at most three times, so that a model whose replicas all fall does not use up the attempts of the next one.
 It looks at two replicas however many there are, and at all of them only where most have no room. It reads the candidates and changes
 nothing: starting a probe is the caller's step.
 """
@@ -28,6 +28,8 @@ class Candidate(Protocol):
     def model(self) -> str: ...
     @property
     def in_flight(self) -> int: ...
+    @property
+    def queued(self) -> int: ...
     @property
     def limit(self) -> int: ...
     @property
@@ -97,7 +99,7 @@ def _least_of_two(replicas: Sequence[C], tried: Sequence[C], now: float, random:
         or second.in_flight >= second.limit
     ):
         return _least_of_usable(replicas, tried, now, random)
-    return second if second.in_flight < first.in_flight else first
+    return second if second.in_flight + second.queued < first.in_flight + first.queued else first
 
 
 def _least_of_usable(replicas: Sequence[C], tried: Sequence[C], now: float, random: Callable[[], float]) -> C | None:
@@ -105,7 +107,7 @@ def _least_of_usable(replicas: Sequence[C], tried: Sequence[C], now: float, rand
     if len(found) < 2:
         found = [replica for replica in replicas if _usable(replica, tried, now)]
         found = [found.pop(int(random() * len(found))) for _ in range(min(2, len(found)))]
-    return min(found, key=lambda replica: replica.in_flight, default=None)
+    return min(found, key=lambda replica: replica.in_flight + replica.queued, default=None)
 
 
 def _drawn(replicas: Sequence[C], tried: Sequence[C], now: float, random: Callable[[], float]) -> list[C]:

@@ -116,6 +116,9 @@ class Engine:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request. False: the connection is over."""
         body = await _read(reader)
+        if body is None:
+            writer.write(_METRICS)
+            return True
         self.busy += 1
         try:
             return await self._answer(body, writer, reader)
@@ -171,8 +174,11 @@ async def _whole(words: list[str], fault: Fault, writer: asyncio.StreamWriter) -
     await writer.drain()
 
 
-async def _read(reader: asyncio.StreamReader) -> dict[str, Any]:
+async def _read(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+    """The body of a chat; None: the router reads the metrics."""
     head = await reader.readuntil(b"\r\n\r\n")
+    if head.startswith(b"GET "):
+        return None
     length = re.search(rb"(?i)content-length: (\d+)", head)
     body: dict[str, Any] = json.loads(await reader.readexactly(int(length[1]) if length else 0))
     return body
@@ -188,6 +194,7 @@ def _answered(status: str, body: bytes) -> bytes:
 
 
 _SSE: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+_METRICS: Final = _answered("200 OK", b"vllm:num_requests_waiting 0\n")
 _ENGINE_DEAD: Final = b'data: {"error":{"message":"EngineDeadError","type":"InternalServerError","param":null,"code":500}}\n\n'
 _INSTEAD: Final = {
     Fault.GARBAGE: b"\x00\x01SSH-2.0-OpenSSH_9.2 what is this\r\n\r\n",

@@ -26,6 +26,7 @@ class Spot:
     model: str = "m"
     breaker: Breaker = CLEAN
     limit: int = NO_LIMIT
+    queued: int = 0
 
 
 def body(system: str, question: str, **more: Any) -> bytes:

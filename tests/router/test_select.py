@@ -22,6 +22,7 @@ class Fake:
     in_flight: int = 0
     breaker: Breaker = CLEAN
     limit: int = NO_LIMIT
+    queued: int = 0
 
 
 def pick(
@@ -39,6 +40,12 @@ OUT, DUE, PROBED = Fake("out", breaker=OPEN), Fake("due", breaker=Breaker(State.
 TABLE = [
     ("home first, however busy", pick(A, B, home=B), Choice(B, "home", False)),
     ("less busy of two", pick(A, B), Choice(A, "least", False)),
+    ("what waits in an engine counts as much as what is in flight", pick(Fake("q", queued=6), B), Choice(B, "least", False)),
+    (
+        "home first, however long its queue",
+        pick(A, Fake("q", queued=9), home=Fake("q", queued=9)),
+        Choice(Fake("q", queued=9), "home", False),
+    ),
     ("home that is ejected is left", pick(OUT, A, home=OUT), Choice(A, "least", False)),
     ("home that has failed this request is left", pick(A, B, home=B, tried=(B,)), Choice(A, "failover", False)),
     ("home whose rest is over is the probe", pick(DUE, home=DUE), Choice(DUE, "home", True)),

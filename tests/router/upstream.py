@@ -59,7 +59,11 @@ class Play:
 
 @dataclass
 class Upstream:
+    """`metrics`: what it says to GET /metrics, which the router asks for beside the requests: no script sees that, and a
+    connection that has carried nothing else is not counted."""
+
     script: Script
+    metrics: bytes = b""
     heard: list[Heard] = field(default_factory=list)
     connections: int = 0
     open: int = 0
@@ -82,19 +86,30 @@ class Upstream:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self.connections += 1
-        self.open += 1
+        self._count(1)
+        counted, carried = True, False
         try:
             while not writer.is_closing():
                 heard = await _read(reader)
-                self.heard.append(heard)
-                await self.script(Play(heard, writer, reader))
+                is_request = not heard.head.startswith(b"GET /metrics ")
+                carried = carried or is_request
+                self._count(carried - counted)
+                counted = carried
+                if is_request:
+                    self.heard.append(heard)
+                    await self.script(Play(heard, writer, reader))
+                else:
+                    writer.write(answer(self.metrics, 200 if self.metrics else 404, "text/plain"))
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            self.open -= 1
+            self.open -= counted
             self._tasks.discard(task)
             writer.transport.abort()
+
+    def _count(self, by: int) -> None:
+        self.connections += by
+        self.open += by
 
 
 async def _read(reader: asyncio.StreamReader) -> Heard:

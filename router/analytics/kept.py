@@ -36,11 +36,12 @@ class Store(Protocol):
 class Kept:
     """A listener of router.usage. `wall`: seconds since the epoch. `lost`: requests whose sums did not fit."""
 
-    def __init__(self, store: Store, wall: Callable[[], float]) -> None:
+    def __init__(self, store: Store, wall: Callable[[], float], most_rows: int = MOST_ROWS) -> None:
         self.lost = 0
         self.is_away = False
         self._store = store
         self._wall = wall
+        self._most_rows = most_rows
         self._facts: list[Answered] = []
         self._rows: dict[Key, Sums] = {}
         self._thread = ThreadPoolExecutor(1, "analytics")
@@ -94,7 +95,7 @@ class Kept:
         taken, self._facts = self._facts, []
         for facts in taken:
             for key, more in sums.of(facts):
-                if key in self._rows or len(self._rows) < MOST_ROWS:
+                if key in self._rows or len(self._rows) < self._most_rows:
                     self._rows[key] = self._rows.get(key, sums.NOTHING) + more
                 else:
                     self.lost += more.requests

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,21 @@ from tests.contract.router_program import TRACED, RouterProgram, until
 from tests.contract.test_router_consul import Process
 from tests.contract.trace_agent import Span, TraceAgent, trace_agent
 from tests.router.client import chat, post
-from tests.router.upstream import Heard, resets, says_hello
+from tests.router.upstream import Heard, Play, Upstream, resets, says_hello
 from tests.servers import ConsulServer
 
 pytestmark = pytest.mark.contract
+
+
+@dataclass
+class Mood:
+    """An engine that answers until the test says otherwise."""
+
+    resets: bool = False
+
+    async def __call__(self, play: Play) -> None:
+        await (resets if self.resets else says_hello)(play)
+
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}"
 
@@ -59,67 +71,69 @@ def access_line(log: Path, request_id: str) -> dict[str, object]:
     return next(line for line in lines if line["request_id"] == request_id)
 
 
-async def test_a_request_is_a_span_its_attempts_are_children_and_engine_and_log_know_them(
+async def test_a_request_is_a_span_its_attempts_are_children_and_engine_endpoint_and_log_know_them(
     consul_server: ConsulServer, tmp_path: Path
 ) -> None:
+    """One router for all of it, because starting one under ddtrace takes a while."""
     program = RouterProgram(consul_server.address, tmp_path, trace_rate="1.0")
-    async with program.engine("alloc-a", says_hello) as engine, traced_router(program, "{'large': 1, 'small': 0}") as (process, agent):
-        secret = {"authorization": "Bearer sk-secret", "x-request-id": "req-one"}
-        assert (await process.call(chat(headers=secret, user="my secret question"))).status == 200
-        root, (step,) = await agent.request_span("req-one")
-        assert (root["service"], root["resource"], root["type"]) == ("t-router", "POST /v1/chat/completions", "web")
-        assert root["meta"]["env"] == "test" and root["meta"]["version"] == "1.2.3"
-        told = {key: root["meta"].get(key) for key in ("span.kind", "http.status_code", "model", "route", "selector")}
-        assert told == {"span.kind": "server", "http.status_code": "200", "model": "large", "route": "best", "selector": "0"}
-        assert (root["metrics"]["attempts"], root["metrics"]["input_tokens"], root["metrics"]["output_tokens"]) == (1, 7, 3)
-        assert root["metrics"]["_sample_rate"] == 1 and root["metrics"]["_sampling_priority_v1"] == 2
-        assert (step["parent_id"], step["trace_id"]) == (root["span_id"], root["trace_id"])
-        assert step["meta"]["replica"] == "alloc-a" and not step["error"] and not root["error"]
-        assert_tells_of(engine.heard[-1], root, step)
-        assert not re.search("secret", json.dumps(await agent.traces()))
-        await until(lambda: '"request_id":"req-one"' in process.log.read_text())
-        line = access_line(process.log, "req-one")
-        assert str(line["dd.trace_id"]).endswith(hexadecimal(root, "trace_id"))
-        assert int(str(line["dd.span_id"])) == root["span_id"]
-        await until(lambda: '"dd.service":"t-router"' in process.log.read_text())
-
-
-async def test_a_turn_of_the_session_api_is_part_of_its_endpoints_trace(consul_server: ConsulServer, tmp_path: Path) -> None:
-    program = RouterProgram(consul_server.address, tmp_path, trace_rate="1.0")
-    async with program.engine("alloc-a", says_hello) as engine, traced_router(program, "{'large': 1, 'small': 0}") as (process, agent):
-        opened = (await process.call(post("/initiate_call", {}))).json
-        said = await process.call(post("/chat_completions", {"session_id": opened["session_id"], "message": "Hello"}))
-        assert said.status == 200, said.body
-
-        def whole(trace: list[Span]) -> bool:
-            return {"fastapi.request", "warmfleet.request", "warmfleet.attempt"} <= {span["name"] for span in trace}
-
-        found = await agent.until(lambda traces: any(map(whole, traces)))
-        (trace,) = [trace for trace in found if whole(trace)]
-        (endpoint,), (root,), (step,) = (
-            [span for span in trace if span["name"] == name] for name in ("fastapi.request", "warmfleet.request", "warmfleet.attempt")
-        )
-        assert root["parent_id"] == endpoint["span_id"] and endpoint["resource"] == "POST /chat_completions"
-        assert_tells_of(engine.heard[-1], root, step)
-
-
-async def test_a_failover_shows_both_attempts_and_the_second_engine_is_told_of_the_second(
-    consul_server: ConsulServer, tmp_path: Path
-) -> None:
-    program = RouterProgram(consul_server.address, tmp_path, trace_rate="1.0")
+    mood = Mood()
     async with (
-        program.engine("alloc-bad", resets),
-        program.engine("alloc-good", says_hello, model="small") as good,
+        program.engine("alloc-a", mood) as engine,
+        program.engine("alloc-b", says_hello, model="small") as other,
         traced_router(program, "{'large': 1, 'small': 1}") as (process, agent),
     ):
-        assert (await process.call(chat(headers={"x-request-id": "req-moved"}))).status == 200
-        root, steps = await agent.request_span("req-moved")
-        assert [(step["meta"]["replica"], step["error"], step["meta"].get("error.type")) for step in steps] == [
-            ("alloc-bad", 1, "connection"),
-            ("alloc-good", 0, None),
-        ]
-        assert root["meta"]["moves"] == "connection" and root["meta"]["model"] == "small" and not root["error"]
-        assert_tells_of(good.heard[-1], root, steps[1])
+        await _a_plain_request(process, agent, engine)
+        await _a_turn_of_the_session_api(process, agent, engine)
+        mood.resets = True
+        await _a_failover(process, agent, other)
+
+
+async def _a_plain_request(process: Process, agent: TraceAgent, engine: Upstream) -> None:
+    secret = {"authorization": "Bearer sk-secret", "x-request-id": "req-one"}
+    assert (await process.call(chat(headers=secret, user="my secret question"))).status == 200
+    root, (step,) = await agent.request_span("req-one")
+    assert (root["service"], root["resource"], root["type"]) == ("t-router", "POST /v1/chat/completions", "web")
+    assert root["meta"]["env"] == "test" and root["meta"]["version"] == "1.2.3"
+    told = {key: root["meta"].get(key) for key in ("span.kind", "http.status_code", "model", "route", "selector")}
+    assert told == {"span.kind": "server", "http.status_code": "200", "model": "large", "route": "best", "selector": "0"}
+    assert (root["metrics"]["attempts"], root["metrics"]["input_tokens"], root["metrics"]["output_tokens"]) == (1, 7, 3)
+    assert root["metrics"]["_sample_rate"] == 1 and root["metrics"]["_sampling_priority_v1"] == 2
+    assert (step["parent_id"], step["trace_id"]) == (root["span_id"], root["trace_id"])
+    assert step["meta"]["replica"] == "alloc-a" and not step["error"] and not root["error"]
+    assert_tells_of(engine.heard[-1], root, step)
+    assert not re.search("secret", json.dumps(await agent.traces()))
+    await until(lambda: '"request_id":"req-one"' in process.log.read_text())
+    line = access_line(process.log, "req-one")
+    assert str(line["dd.trace_id"]).endswith(hexadecimal(root, "trace_id"))
+    assert int(str(line["dd.span_id"])) == root["span_id"]
+    await until(lambda: '"dd.service":"t-router"' in process.log.read_text())  # of other lines, by ddtrace itself
+
+
+async def _a_turn_of_the_session_api(process: Process, agent: TraceAgent, engine: Upstream) -> None:
+    opened = (await process.call(post("/initiate_call", {}))).json
+    said = await process.call(post("/chat_completions", {"session_id": opened["session_id"], "message": "Hello"}))
+    assert said.status == 200, said.body
+
+    def whole(trace: list[Span]) -> bool:
+        return {"fastapi.request", "warmfleet.request", "warmfleet.attempt"} <= {span["name"] for span in trace}
+
+    found = await agent.until(lambda traces: any(map(whole, traces)))
+    (trace,) = [trace for trace in found if whole(trace)]
+    names = ("fastapi.request", "warmfleet.request", "warmfleet.attempt")
+    (endpoint,), (root,), (step,) = ([span for span in trace if span["name"] == name] for name in names)
+    assert root["parent_id"] == endpoint["span_id"] and endpoint["resource"] == "POST /chat_completions"
+    assert_tells_of(engine.heard[-1], root, step)
+
+
+async def _a_failover(process: Process, agent: TraceAgent, other: Upstream) -> None:
+    assert (await process.call(chat(headers={"x-request-id": "req-moved"}))).status == 200
+    root, steps = await agent.request_span("req-moved")
+    assert [(step["meta"]["replica"], step["error"], step["meta"].get("error.type")) for step in steps] == [
+        ("alloc-a", 1, "connection"),
+        ("alloc-b", 0, None),
+    ]
+    assert root["meta"]["moves"] == "connection" and root["meta"]["model"] == "small" and not root["error"]
+    assert_tells_of(other.heard[-1], root, steps[1])
 
 
 async def test_a_callers_decision_is_followed_and_its_trace_goes_on(consul_server: ConsulServer, tmp_path: Path) -> None:

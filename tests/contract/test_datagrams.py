@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet import metrics
+from fleet import metrics, statsd
 from fleet.nomad import Nomad
 from fleet.recorder import Recorder
 from tests import servers
@@ -86,12 +86,9 @@ SEEN_OF_AN_AUTOSCALER = (
 )
 
 
-@pytest.mark.parametrize("listening", [udp_agent, unix_agent])
-async def test_a_routers_journey(
-    consul_server: ConsulServer, tmp_path: Path, listening: Callable[[str], AbstractContextManager[Agent]]
-) -> None:
+async def test_a_routers_journey(consul_server: ConsulServer, tmp_path: Path) -> None:
     well, moody = Mood(), Mood()
-    with listening("t-router") as agent:
+    with udp_agent("t-router") as agent:
         program = RouterProgram(consul_server.address, tmp_path, agent.environment)
         async with AsyncExitStack() as stack:
             for alloc, mood, model in (("one", moody, "large"), ("two", moody, "large"), ("three", well, "small")):
@@ -124,6 +121,35 @@ async def test_a_routers_journey(
     assert agent.last(metrics.SESSIONS, selector="0", model="large") == 1
     assert agent.total(metrics.LOG_BYTES, model="large") > 0
     assert agent.last(metrics.DEGRADED, what="consul") == 0
+
+
+@pytest.mark.parametrize("listening", [udp_agent, unix_agent])
+def test_everything_that_can_be_said_passes_the_judge_over_udp_and_over_a_unix_socket(
+    listening: Callable[[str], AbstractContextManager[Agent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    for metric in metrics.ALL:
+        tags = ["a-value"] * len(metric.tags)
+        if metric.kind == "count":
+            recorder.count(metric, *tags, by=3)
+        elif metric.kind == "gauge":
+            recorder.gauge(metric, *tags, value=0.25)
+        else:
+            for milliseconds in (1, 1, 1, 20, 300):
+                recorder.observe(metric, *tags, seconds=milliseconds / 1000)
+    with listening("t-all") as agent:
+        for name, value in agent.environment.items():
+            monkeypatch.setenv(name, value)
+        client = statsd.from_environment()
+        assert client is not None
+        statsd.Flusher(client, recorder).flush()
+        statsd.Events(client).send("a title", "two lines\nof text", "warning", ("fleet:t",))
+        client.stop()
+    assert agent.findings == []
+    assert agent.names() == {metric.name for metric in metrics.ALL}
+    assert {agent.total(metric) for metric in metrics.ALL if metric.kind == "count"} == {3}
+    assert {agent.total(metric) for metric in metrics.ALL if metric.kind == "distribution"} == {5}
+    assert [(event.title, event.kind) for event in agent.events] == [("a title", "warning")]
 
 
 async def test_an_autoscalers_journey_with_its_events(nomad_server: servers.NomadServer, tmp_path: Path) -> None:

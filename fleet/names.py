@@ -43,8 +43,8 @@ ENV_ADMIN_KEY = "WARMFLEET_ADMIN_KEY"  # of a router: who has it may order failu
 ENV_DATADOG_URL = "WARMFLEET_DATADOG_URL"  # for tests: a stand-in for https://api.<site> on loopback
 
 REDIS_SESSION_PREFIX = "wf:session:"
-REDIS_LIMITS_PREFIX = "wf:limits:"  # of a tenant: requests and tokens of the last minute
-REDIS_BUDGET_PREFIX = "wf:budget:"  # of a tenant and a period: what is spent and what is set aside, in nanodollars
+REDIS_LIMITS_PREFIX = "wf:limits:"  # of a fleet's tenant: requests and tokens of the last minute
+REDIS_BUDGET_PREFIX = "wf:budget:"  # of a fleet's tenant and a period: what is spent and what is set aside, in nanodollars
 REDIS_ROUTER_PREFIX = "wf:router:"  # of a router process: its last batch and what was answered to it; it lives while this key does
 REDIS_ROSTER_PREFIX = "wf:roster:"  # of a fleet: which models are on, off or added while routers run
 REDIS_SESSION_MOVES = "wf:moves"  # channel on which routers tell each other that a session has moved or ended

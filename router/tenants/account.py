@@ -20,12 +20,15 @@ _LONGEST: Final = 131072  # tokens, where nobody says how long a prompt and its 
 
 
 class Account:
-    """`contexts`: tokens, by model and provider. `chains`: of all routes, by name."""
+    """`fleet`: its name, for two may share a Redis. `contexts`: tokens, by model and provider. `chains`: of all routes, by name."""
 
-    __slots__ = ("_budget", "_contexts", "_prices", "_terms", "name", "permits", "tenant")
+    __slots__ = ("_booked", "_budget", "_contexts", "_prices", "_terms", "name", "permits", "tenant")
 
-    def __init__(self, tenant: Tenant, prices: Prices, contexts: Mapping[str, int], chains: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, fleet: str, tenant: Tenant, *, prices: Prices, contexts: Mapping[str, int], chains: Mapping[str, tuple[str, ...]]
+    ) -> None:
         self.tenant = tenant
+        self._booked = f"{fleet}:{tenant.name}"
         self.name = tenant.name
         self.permits = Permits(tenant.allow, chains) if tenant.allow else None
         self._budget = UNLIMITED if tenant.budget_per == "none" else round(tenant.budget_usd * NANO)
@@ -50,7 +53,7 @@ class Account:
             cost = self._of(plan.chain)[0].cost(bound.input_tokens, bound.output_tokens)
         if not (cost or tenant.requests_per_min or tenant.tokens_per_min):
             return None
-        return Ask(self.name, period, tenant.requests_per_min, tenant.tokens_per_min, tokens, self._budget if cost else UNLIMITED, cost)
+        return Ask(self._booked, period, tenant.requests_per_min, tenant.tokens_per_min, tokens, self._budget if cost else UNLIMITED, cost)
 
     def _of(self, chain: tuple[str, ...]) -> tuple[Rate, int]:
         """The highest price and the longest context of those who may answer."""

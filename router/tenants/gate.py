@@ -65,7 +65,7 @@ class Gate:
         self._wall = wall
         self._accounts: dict[str, tuple[str, Account]] = {}
         for tenant in spec.tenants:
-            account = Account(tenant, prices, contexts, chains)
+            account = Account(spec.fleet.name, tenant, prices=prices, contexts=contexts, chains=chains)
             self._accounts |= {key: (key, account) for key in tenant.key_sha256}
         self._hour = -1
         self._periods: dict[str, str] = {}

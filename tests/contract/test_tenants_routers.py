@@ -76,7 +76,7 @@ class Fleet:
 
     async def purse(self) -> tuple[int, int]:
         """(spent, held)"""
-        values = await self.redis.hmget(f"{names.REDIS_BUDGET_PREFIX}{self.tenant}:life", "spent", "held")
+        values = await self.redis.hmget(f"{names.REDIS_BUDGET_PREFIX}contract-router:{self.tenant}:life", "spent", "held")
         return int(values[0] or 0), int(values[1] or 0)
 
     async def settled(self) -> int:

@@ -31,7 +31,7 @@ async def purse(router: Running, who: Tenant, period: str = "life") -> tuple[int
     """(spent, held), in nanodollars."""
     client = router.wired.store.client
     assert client is not None
-    values = await client.hmget(f"{REDIS_BUDGET_PREFIX}{who.name}:{period}", "spent", "held")
+    values = await client.hmget(f"{REDIS_BUDGET_PREFIX}{SPEC.fleet.name}:{who.name}:{period}", "spent", "held")
     return int(values[0] or 0), int(values[1] or 0)
 
 

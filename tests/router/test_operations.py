@@ -143,7 +143,7 @@ async def test_an_answered_request_is_a_line_without_what_was_said(start: Start)
 async def test_a_line_says_where_else_a_request_was(start: Start) -> None:
     router: Running = await start(engines=[("bad", plays_and_cuts(b"")), ("good", says_hello)])
     log, out = access(router)
-    for _ in range(8):
+    for _ in range(40):
         await router.call(chat())
     moved = [line for line in await written(log, out) if line["attempts"] == 2]
     assert moved

@@ -66,10 +66,10 @@ class Abroad:
     def _make(self, row: Provider, processes: int) -> None:
         try:
             self.replicas[row.name] = self._replica(row, processes)
-            return
         except (SpecError, OSError, _NoKey) as error:
-            why = self.missing[row.name] = str(error)
-        log.error("provider %s is left out: %s", row.name, why, extra={"event": "provider_missing", "model": row.name})
+            self.missing[row.name] = str(error)
+        if why := self.missing.get(row.name):
+            log.error("provider %s is left out: %s", row.name, why, extra={"event": "provider_missing", "model": row.name})
 
     def _replica(self, row: Provider, processes: int) -> Replica:
         far = remote(row, self._key(row))

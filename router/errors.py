@@ -13,6 +13,7 @@
     │   ├── UnknownModel        not in the catalogue; a model that is only cold is never this
     │   ├── UnknownSession      the seed API wants a session that was started
     │   ├── BodyTooLarge
+    │   ├── CodingNotTaken      415: the body is compressed in another way than gzip
     │   ├── HeadTooLarge
     │   └── TooSlow             the request did not arrive in time
     ├── UpstreamError
@@ -123,6 +124,11 @@ class BodyTooLarge(CallerError):
         super().__init__(f"The request body is larger than {limit_bytes} bytes; send less, or raise router.max_body.")
 
 
+class CodingNotTaken(CallerError):
+    def __init__(self, coding: str) -> None:
+        super().__init__(f"The request body's Content-Encoding {coding[:50]!r} is not taken here; send gzip, or no Content-Encoding.")
+
+
 class HeadTooLarge(CallerError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The head of the request is larger than {limit_bytes} bytes; send fewer or shorter header fields.")
@@ -223,6 +229,7 @@ _HTTP: dict[type[RouterError], HttpError] = {
     UnknownModel: HttpError(404, "invalid_request_error", "model_not_found"),
     UnknownSession: HttpError(404, "invalid_request_error", "session_not_found"),
     BodyTooLarge: HttpError(413, "invalid_request_error", "request_too_large"),
+    CodingNotTaken: HttpError(415, "invalid_request_error", "unsupported_content_encoding"),
     HeadTooLarge: HttpError(431, "invalid_request_error", "headers_too_large"),
     TooSlow: HttpError(408, "invalid_request_error", "request_timeout"),
     UpstreamFailed: HttpError(502, "upstream_error", "upstream_failed"),
@@ -241,6 +248,7 @@ _HTTP: dict[type[RouterError], HttpError] = {
 
 _HINTS: dict[type[RouterError], tuple[tuple[bytes, bytes], ...]] = {
     NoKey: ((b"www-authenticate", b"Bearer"),),
+    CodingNotTaken: ((b"accept-encoding", b"gzip"),),
     BudgetSpent: ((b"x-should-retry", b"false"),),
 }
 

@@ -12,6 +12,7 @@ from router import traced
 from router.dialects import Dialect
 from router.errors import RouterError
 from router.headers import RequestHead
+from router.inflate import inflated
 from router.relay import Relay
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ class Exchange:
         parts, self._parts = self._parts, []
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         plane = self._line.plane
+        if self.head.coding is not None:
+            try:
+                body = inflated(body, self.head.coding, plane.limits.max_body_bytes)
+            except RouterError as error:
+                self._line.refuse_exchange(self, error)
+                return
         make = Relay if plane.traces is None else traced.make
         relay = self._relay = make(plane, self, self._path, self._dialect, self.head, body)
         if self._line.flow.write_paused:

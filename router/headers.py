@@ -2,7 +2,7 @@
 
 Hop-by-hop fields (RFC 9110, 7.6.1) never pass, nor does what a Connection field names. The caller's credentials (Authorization, API
 keys, cookies) stay here: they are for the router, not for engines. Accept-Encoding stays here too, because a compressed stream could
-not be read for its end.
+not be read for its end, and Content-Encoding, because the router takes it off (router.inflate).
 One loop over the fields, because this runs for every request. No I/O.
 """
 
@@ -31,7 +31,7 @@ _HOP: Final = frozenset(
 )
 _OURS: Final = frozenset(name.encode() for name in (names.HEADER_REQUEST, names.HEADER_SESSION, names.HEADER_ROUTE, names.HEADER_STRATEGY))
 _CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key"))
-_NOT_UP: Final = _HOP | _OURS | {b"host", b"content-length", b"expect", b"accept-encoding"} | _CREDENTIALS
+_NOT_UP: Final = _HOP | _OURS | {b"host", b"content-length", b"content-encoding", b"expect", b"accept-encoding"} | _CREDENTIALS
 _NOT_DOWN: Final = _HOP | _OURS | {b"content-length", b"server"}
 _REQUEST: Final = names.HEADER_REQUEST.encode()
 _SESSION: Final = names.HEADER_SESSION.encode()
@@ -58,12 +58,13 @@ class RequestHead(NamedTuple):
     has_connection: bool
     authorization: bytes | None = None
     wish: bytes | None = None  # what the caller asks of the choice: see router.choosing
+    coding: bytes | None = None  # of the body: see router.inflate
 
 
 def read_request(fields: Fields) -> RequestHead:
     """Takes fields with their names as they were sent."""
     passed: list[bytes] = []
-    length, session, request_id, expects, connection, authorization, wish = -1, None, None, False, b"", None, None
+    length, session, request_id, expects, connection, authorization, wish, coding = -1, None, None, False, b"", None, None, None
     for field in fields:
         kept = _kept.get(field[0])
         if kept is None:
@@ -86,9 +87,11 @@ def read_request(fields: Fields) -> RequestHead:
             expects = value.lower() == b"100-continue"
         elif kept == _STRATEGY:
             wish = value
+        elif kept == b"content-encoding":
+            coding = value if coding is None else coding + b"," + value
     if connection and connection not in _KEEP:
         passed = _without_named(passed, connection)
-    return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization, wish)
+    return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization, wish, coding)
 
 
 def _kept_as(name: bytes) -> bytes:

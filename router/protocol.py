@@ -128,7 +128,7 @@ class RouterProtocol(HttpToolsProtocol):
         elif not exchange.refused:
             exchange.add(body)
             if exchange.size > self.plane.limits.max_body_bytes:
-                self._refuse_exchange(exchange, BodyTooLarge(self.plane.limits.max_body_bytes))
+                self.refuse_exchange(exchange, BodyTooLarge(self.plane.limits.max_body_bytes))
             elif exchange is not self._running and exchange.size > _MOST_QUEUED_BYTES:
                 self.flow.pause_reading()
 
@@ -168,14 +168,14 @@ class RouterProtocol(HttpToolsProtocol):
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
         if exchange.error is not None:
-            self._refuse_exchange(exchange, exchange.error)
+            self.refuse_exchange(exchange, exchange.error)
         elif exchange.complete:
             exchange.begin()
         elif exchange.head.expects_continue:
             self.write(answers.CONTINUE)
 
-    def _refuse_exchange(self, exchange: Exchange, error: RouterError) -> None:
-        """Answers before the body has been read, and closes: what else comes is not a request."""
+    def refuse_exchange(self, exchange: Exchange, error: RouterError) -> None:
+        """Answers what no relay gets, and closes: where the body has not been read, what else comes is not a request."""
         exchange.error = error
         exchange.refused = exchange is self._running
         exchange.keep_alive = False

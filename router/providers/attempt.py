@@ -25,7 +25,7 @@ from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed, U
 from router.providers import said
 from router.providers.limits import Charge
 from router.providers.remote import CHAT_PATH, estimated_tokens
-from router.providers.verdict import Verdict, is_strike, refuses_key, verdict
+from router.providers.verdict import Verdict, is_key_error, is_strike, refuses_key, verdict
 from router.stream import EventStream
 from router.upstream import Connection
 
@@ -146,6 +146,12 @@ class RemoteAttempt(Attempt):
             connection.parts[:] = [said.refusal(self.replica.model, self.status, body, self._link.remote.key)]
             connection.fields[:] = [(b"content-type", b"application/json")]
         super()._whole(connection)
+
+    def _hold_events(self, connection: Connection) -> None:
+        if is_key_error(b"".join((self.rest, *connection.parts))):
+            self._refused(401, is_our_fault=True)
+        else:
+            super()._hold_events(connection)
 
     def _failed(self, error: RouterError, why: str, event: Event = Event.FAILURE) -> None:
         self.outcome = _OUTCOMES.get(why, "failed")

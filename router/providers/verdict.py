@@ -10,11 +10,13 @@
     other 4xx                          passed on             success: the caller's mistake
     other 5xx                          next link             failure
 
-A provider's no to our key is never shown to a caller as a no to theirs. Google says it with 400, so that a 400 is read too. Pure.
+A provider's no to our key is never shown to a caller as a no to theirs. Google says it with 400, so that a 400 is read too, and so is
+an error event before any content. Pure.
 """
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Final
 
@@ -33,6 +35,7 @@ _UNPAID: Final = frozenset((401, 402))
 _NOT_THERE: Final = frozenset((404, 405, 501))
 _FORBIDDEN: Final = 403
 _LATER: Final = frozenset((408, 409, 425))
+_KEY_EVENT: Final = re.compile(rb'"error"\s*:\s*\{[^}]*"code"\s*:\s*"?(?:401|402|invalid_api_key)\b').search
 _KEY_MARKS: Final = (b"api key not valid", b"api_key_invalid", b"invalid_api_key", b"invalid api key")
 
 
@@ -53,6 +56,11 @@ def is_strike(status: int, *, of_chat: bool) -> bool:
 
 def _is_not_there(status: int) -> bool:
     return status in _NOT_THERE or 300 <= status < 400
+
+
+def is_key_error(events: bytes) -> bool:
+    """An error event about our key or bill, at the beginning of a stream. In a text its quotes would be escaped."""
+    return _KEY_EVENT(events) is not None
 
 
 def refuses_key(status: int, body: bytes) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fleet.model import Slo
+from fleet.state import ModelState
 from tests.router.abroad import CLOCKS, KEY, KEY_ENV, outcome, replica, row, spec, status, two
 from tests.router.client import chat, post
 from tests.router.conftest import Far, Running, Start, until
@@ -145,6 +146,22 @@ async def test_a_session_that_fell_back_to_a_provider_stays_there(start: Start, 
     assert (await router.call(chat("auto", headers={"x-session-id": "wf-" + "1" + "0" * 31}))).route["model"] == "large"
 
 
+async def test_no_session_begins_at_a_provider_because_our_own_are_busy(start: Start, far: Far) -> None:
+    server = await far(says_hello)
+    router: Running = await start(engines=[("a", says_hello)], spec=spec(row("far", server.port), chain=("large", "far")))
+    router.wired.plane.publish({"large": strained("large")})
+    reply = await router.call(chat("auto", headers={"x-session-id": "wf-" + "0" * 32}))
+    assert reply.route["model"] == "large"
+    begun = (await router.call(post("/initiate_call", {"selector": 0}))).json
+    assert (begun["model"], server.heard) == ("large", [])
+
+
+def strained(model: str) -> ModelState:
+    return ModelState(
+        model=model, desired=1, placed=1, ready=1, cold_start_p50_s=60, cold_start_p90_s=60, updated_at=0, level="high"
+    )  # fmt: skip
+
+
 # what its answers mean
 
 
@@ -159,6 +176,7 @@ class Fault:
 
 
 ERROR = b'data: {"error":{"message":"x","type":"server_error","param":null,"code":500}}\n\n'
+KEY_ERROR = b'data: {"error":{"message":"x","type":"invalid_request_error","param":null,"code":401}}\n\n'
 FAULTS = [
     Fault("429 with Retry-After", status(429, "retry-after: 7\r\n"), "busy", "busy", 0),
     Fault("429 without", status(429), "busy", "busy", 0),
@@ -177,6 +195,7 @@ FAULTS = [
     Fault("malformed chunk", plays(SSE_HEAD + b"zz\r\n"), "connection", stream=True),
     Fault("malformed JSON", plays(answer(b'{"a":')), "malformed"),
     Fault("a web page", plays(answer(b"<html>", kind="text/html")), "malformed"),
+    Fault("error event about our key", plays(SSE_HEAD + chunked([ROLE, KEY_ERROR, DONE])), "refused", "refused", stream=True),
     Fault("error event before content", plays(SSE_HEAD + chunked([ROLE, ERROR, DONE])), "error_event", stream=True),
     Fault("cut before content", plays_and_cuts(SSE_HEAD + chunked([ROLE], end=False)), "connection", stream=True),
     Fault("slow first token", silent, "first_token", stream=True),
@@ -264,6 +283,13 @@ async def test_a_path_that_a_provider_does_not_have_is_no_strike(start: Start, f
         assert (reply.status, reply.route["model"]) == (200, "next")
     assert (len(first.heard), len(second.heard)) == (4, 4)
     assert replica(router).breaker.failures == 0
+
+
+async def test_a_text_about_keys_is_no_error(start: Start, far: Far) -> None:
+    parts = [delta('{"error": {"code": 401}}'), delta(".", "stop"), DONE]
+    router, _, second = await two(start, far, plays(SSE_HEAD + chunked(parts)))
+    assert (await router.call(chat("best", stream=True))).body == b"".join(parts)
+    assert not second.heard
 
 
 async def test_our_bad_key_is_never_shown_as_the_callers(start: Start, far: Far) -> None:

@@ -39,7 +39,7 @@ from router.sweep import sweep
 from router.tally import UNKNOWN
 from router.tenant import Tenant, Visit, tenant
 from router.upstream import Connection
-from router.waiting import Wait, no_room
+from router.waiting import Wait, again, no_room
 
 MOST_ATTEMPTS = 6
 
@@ -165,10 +165,10 @@ class Relay:
             choice = NoCandidate("tried")
         if isinstance(choice, Choice):
             self.try_at(choice, self.plane.clock())
-        elif self.tried:
-            self.fail(trail.told(self._error or self.plane.refusal(plan, choice), self.tried, self.moves))
-        else:
+        elif not self.tried:
             no_room(self, plan, choice)
+        elif not again(self, plan):
+            self.fail(trail.told(self._error or self.plane.refusal(plan, choice), self.tried, self.moves))
 
     def choose(self, chain: Sequence[str]) -> Choice[Replica] | NoCandidate:
         """Where among these models the next attempt would be."""
@@ -178,7 +178,7 @@ class Relay:
     def try_at(self, choice: Choice[Replica], now: float) -> None:
         """Begins an attempt."""
         replica, self.reason, probe = choice
-        if self._moved is not None:
+        if self._moved is not None and self.tried:
             self._count_move(replica, self._moved)
         self.attempts += 1
         remote = replica.remote

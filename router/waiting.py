@@ -5,8 +5,9 @@
        ├─► downgrade: an attempt at another model◄┤ if one has room
        └─► shed: 503 with the time to warmth  ◄──┘ else
 
-Law: a request waits before its first attempt only; what has failed somewhere is not held. Held requests are let in in order, and no
-faster than a replica takes them: not more than twice what it carries at once. A caller that leaves gives up its place at once.
+Law: a request waits before its first attempt, and once more when all engines that it was sent to have gone (`again`); what an engine has
+answered with a failure is not held. Held requests are let in in order, and no faster than a replica takes them: not more than twice what
+it carries at once. A caller that leaves gives up its place at once.
 """
 
 from __future__ import annotations
@@ -45,6 +46,24 @@ def no_room(relay: Relay, plan: Plan, none: NoCandidate) -> None:
         relay.fail(TooManyHeld(f"Too many requests wait for {plan.wanted!r} already; try again shortly."))
     else:
         relay.fail(plane.refusal(plan, none))
+
+
+def again(relay: Relay, plan: Plan) -> bool:
+    """Holds a request that has lost every engine it was sent to, one at least with nobody left behind its port: killed, and as a rule
+    started again in seconds at the same place. False: it does not wait."""
+    if not _all_gone(relay) or plan.cold.on_cold == "shed" or not relay.plane.limits.max_held:
+        return False
+    age_s = relay.plane.clock() - relay.began
+    patience_s = hold.patience_s(plan.cold.hold_s - relay.held_s, headers.deadline_s(relay.head.forward), age_s)
+    if patience_s <= 0 or not _held(relay, plan, NoCandidate("ejected"), patience_s):
+        return False
+    relay.tried = ()
+    return True
+
+
+def _all_gone(relay: Relay) -> bool:
+    whys = set(relay.moves.split(","))
+    return "connect" in whys and whys <= {"connect", "connection"} and not any(replica.remote for replica in relay.tried)
 
 
 def _held(relay: Relay, plan: Plan, none: NoCandidate, patience_s: float) -> bool:
@@ -108,7 +127,7 @@ class Wait:
         relay, plane = self._relay, self._relay.plane
         plane.room.leave(self, served=end == "served")
         relay.wait = None
-        relay.held_s = plane.clock() - self._since
+        relay.held_s += plane.clock() - self._since
         plane.recorder.observe(metrics.HOLD_TIME, self.wanted, end, seconds=relay.held_s)
 
 

@@ -1,8 +1,8 @@
 """`python -m tests.journeys.chaos`: kill -9 of every part of a running fleet, in every order, while clients stream.
 
-Parts: the engines (all of one model at once, of the models by turns), the router, Redis, Consul, and the Nomad agents (server and client).
-In an order each part is killed once, the next one as soon as callers have got answers again, recovered or not; what a real init system
-starts again is started again here. An order ends when everything passes.
+Parts: the engines (all of all models at once), the router, Redis, Consul, and the Nomad agents (server and client). In an order each part
+is killed once, the next one as soon as callers have got answers again, recovered or not; what a real init system starts again is started
+again here. An order ends when everything passes.
 Law: a caller may lose its own connection, and only while the router that held it is dead; asked again, the same request is answered.
 Everything else that is no whole answer is a failure: an error, an error event, a stream that ends early. Exit code 1: there was one.
 """
@@ -16,7 +16,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -133,37 +133,35 @@ class Chaos:
     fleet: Fleet
     agents: Durable
     callers: Callers
-    _models: Iterator[str] = field(default_factory=lambda: itertools.cycle(("small-model", "large-model")))
 
     async def play(self, order: Sequence[str]) -> None:
         """Kills the parts in order, and waits until all is well."""
-        model = next(self._models)
         for part in order:
-            await self._kill(part, model)
+            await self._kill(part)
             wanted = self.callers.done + _ANSWERS
             await until(partial(self.callers.have, wanted), f"answers after the kill of {part} in {order}", patience_s=_PATIENCE_S)
         await until(lambda: is_well(self.fleet), f"all is well after {order}", patience_s=_PATIENCE_S)
 
-    async def _kill(self, part: str, model: str) -> None:
+    async def _kill(self, part: str) -> None:
         if part == "consul":
             self.agents.kill("consul")
         elif part == "nomad":
             self.agents.kill("nomad-client")
             self.agents.kill("nomad-server")
         else:
-            await until(lambda: bool(self._pids(part, model)), f"{part} runs")
+            await until(lambda: bool(self._pids(part)), f"{part} runs")
             if part == "router":
                 self.callers.outages.append(Outage(time.monotonic()))
-            for pid in self._pids(part, model):
+            for pid in self._pids(part):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    def _pids(self, part: str, model: str) -> tuple[int, ...]:
+    def _pids(self, part: str) -> tuple[int, ...]:
         if part == "redis":
             with suppress(ValueError):  # it is just being started again
                 return (self.fleet.redis_pid(),)
             return ()
-        return self.fleet.pids(b"router") if part == "router" else self.fleet.engine_pids(model)
+        return self.fleet.pids(b"router" if part == "router" else b"fleet.local.engine")
 
 
 @asynccontextmanager

@@ -55,6 +55,8 @@ def parse(value: str) -> Wish:
     for part in filter(None, map(str.strip, value.split(";"))):
         name, sign, text = (each.strip() for each in part.partition("="))
         name, text = (name, text) if sign else ("strategy", name)
+        if not name:
+            raise BadWish("a value in x-route-strategy has no name", "x-route-strategy")
         if name in said:
             raise BadWish(f"{name[:40]} stands in x-route-strategy twice", name)
         said[name] = text

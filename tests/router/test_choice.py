@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleet.serving import Price, Strategy
@@ -242,7 +242,9 @@ def test_the_least_recently_used_decision_goes_first(keys: list[int], size: int)
 # what callers say
 
 
-@given(st.text(max_size=600))
+@given(st.text(max_size=600) | st.text("=; .1ab_", max_size=40))
+@example("=")
+@example("=1;=2")
 def test_any_header_is_a_wish_or_a_named_mistake(value: str) -> None:
     try:
         assert isinstance(parse(value), Wish)

@@ -6,6 +6,8 @@ It collects the body, then is the sink of the relay. The attributes that uvicorn
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import TYPE_CHECKING, Final
 
 from router import traced
@@ -26,6 +28,7 @@ class _NobodyWaits:
         pass
 
 
+_RESET: Final = struct.pack("ii", 1, 0)
 _NOBODY_WAITS: Final = _NobodyWaits()
 
 
@@ -97,6 +100,8 @@ class Exchange:
 
     def cut(self) -> None:
         self.keep_alive = False
+        if not self.chunks:  # an answer that ends with the connection must not look whole, so the connection is reset
+            self._line.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._line.transport.abort()
 
     def caller_left(self) -> None:

@@ -1,7 +1,8 @@
 """The rest of an answer that is too large to hold and not a stream of events, from its first byte on.
 
 Law: it goes through in pieces, framed as the caller understands. If the engine breaks, cutting the caller's connection is the only
-honest end: there is no room for an error in a body of unknown kind.
+honest end: there is no room for an error in a body of unknown kind. A body that ends with its connection has no proof of its end: it is
+cut where the connection was reset, and JSON also where it was closed before a last bracket.
 """
 
 from __future__ import annotations
@@ -52,7 +53,14 @@ class Passage:
         if data and not self._relay.write(answers.chunk(data) if self._chunks else data):
             return
         if connection.complete:
-            self._end()
+            if self._ends_early(connection):
+                self.fail("the engine closed before the end of its JSON", Event.FAILURE)
+            else:
+                self._end()
+
+    def _ends_early(self, connection: Connection) -> bool:
+        is_unproven = connection.ends_with_connection() and headers.is_plain_json(connection.fields)
+        return is_unproven and not self._tail.rstrip().endswith((b"}", b"]"))
 
     def broke(self, _connection: Connection, why: str) -> None:
         self.fail(why, Event.FAILURE)

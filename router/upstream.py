@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         receiver = self.receiver
-        if receiver is not None and self.head and not self.complete and self._ends_with_connection():
+        if receiver is not None and self.head and not self.complete and self.ends_with_connection():
             self.complete = True
             self.keep = False
             receiver.received(self)
@@ -163,7 +163,8 @@ class Connection(asyncio.Protocol):
             self.complete = True
             self.keep = self.keep and self._parser.should_keep_alive()
 
-    def _ends_with_connection(self) -> bool:
+    def ends_with_connection(self) -> bool:
+        """Nothing but its end says where the body ends, so one that is cut off looks whole."""
         return not headers.value_of(self.fields, b"content-length") and not headers.value_of(self.fields, b"transfer-encoding")
 
 

@@ -35,7 +35,7 @@ class Reply:
 
 
 class Caller:
-    """One connection. Replies come in order; `eof` is true when the router has closed."""
+    """One connection. Replies come in order; `eof` is true when the router has closed, `was_reset` when it has not done so in order."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -43,7 +43,7 @@ class Caller:
         self._replies: list[Reply] = []
         self._now = Reply()
         self._parser = httptools.HttpResponseParser(self)
-        self.eof = False
+        self.eof = self.was_reset = False
         self._bodiless = False
 
     @classmethod
@@ -86,7 +86,7 @@ class Caller:
             try:
                 data = await self._reader.read(65536)
             except ConnectionError:
-                data = b""
+                data, self.was_reset = b"", True
         if data:
             self._parser.feed_data(data)
         else:

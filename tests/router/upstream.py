@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,7 +39,7 @@ Script = Callable[["Play"], Awaitable[None]]
 
 @dataclass
 class Play:
-    """One request being answered. A script that returns leaves the connection open for the next request; `cut` resets it."""
+    """One request being answered. A script that returns leaves the connection open for the next request; `cut` closes it."""
 
     heard: Heard
     writer: asyncio.StreamWriter
@@ -48,6 +50,11 @@ class Play:
         await self.writer.drain()
 
     def cut(self) -> None:
+        self.writer.transport.abort()
+
+    def reset(self) -> None:
+        """Without an orderly end, which `cut` is where all that came has been read."""
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def until_left(self) -> None:

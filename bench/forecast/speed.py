@@ -170,11 +170,13 @@ def measures(learner: Learner | None) -> Iterator[Measure]:
 @click.option("--save", is_flag=True, help="keep the table in results/")
 def main(save: bool) -> None:
     """Print the table in Markdown, and end with 1 where a bar is missed."""
-    found = list(measures(lightgbm_learner()))
+    found = []
+    for measure in measures(lightgbm_learner()):
+        found.append(measure)
+        click.echo(measure.line)
     when = datetime.now(UTC).date().isoformat()
     head = f"{when}, Python {platform.python_version()}, {platform.machine()}, CPU time on a shared machine."
     text = "\n".join([head, "", "| what | took | bar | |", "|---|---|---|---|", *(measure.line for measure in found)])
-    print(text)
     if save:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{when}-speed.md").write_text(f"# How long deciding takes\n\n{text}\n")

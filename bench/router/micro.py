@@ -33,7 +33,7 @@ from router.upstream import Connection
 
 JSON_FLOORS: Final = 10.0  # 28 us on the machine where a floor was 2.8 us
 STREAM_FLOORS: Final = 13.5  # 95 us where a floor was 7 us
-LIMITS_FLOORS: Final = 13.0  # 40 us where a floor was 3 us: what a tenant with limits and a budget may add to a JSON request, without the share of a call to Redis
+LIMITS_FLOORS: Final = 13.0  # 40 us where a floor was 3 us: what tenant, limits and budget may add to a JSON request, Redis apart
 _REPEATS: Final = 25
 _SESSIONS: Final = 1000
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-type: %b\r\n%b\r\n\r\n"

@@ -25,7 +25,7 @@ from router.server import Giving
 
 log = logging.getLogger(__name__)
 
-_QUICK_S = 5.0
+_QUICK_S = 30.0  # long enough for a start on a machine that is overloaded
 _MOST_QUICK_DEATHS = 5
 _LOOK_S = 1.0
 _LAST_S = 3.0

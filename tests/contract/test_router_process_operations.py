@@ -124,7 +124,7 @@ async def test_a_worker_that_keeps_dying_ends_the_router(consul_server: ConsulSe
             survivor, killed = children(process.process.pid)
             (tmp_path / "fleet.toml").unlink()  # no worker can start any more
             os.kill(killed, signal.SIGKILL)
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(180):
                 assert await process.process.wait() == 1
             await until(lambda: not Path(f"/proc/{survivor}").exists())
 

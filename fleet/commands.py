@@ -10,6 +10,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from fleet.terraform import tfvars
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_DOCUMENT = Path("docs/operations.md")
+_DOCUMENTS = Path("docs")
 
 _DESCRIPTION: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("--spec", "path", type=_FILE, default=Path("jobs/fleet.toml"), show_default=True, help="The fleet description."),
@@ -127,23 +128,43 @@ def validate(source: Source, address: str | None) -> None:
 @click.option("--check", "only_check", is_flag=True, help="Change nothing; exit code 1 if the tables are stale.")
 @click.pass_context
 def docs(context: click.Context, only_check: bool) -> None:
-    """Make the tables of docs/operations.md anew.
+    """Make the tables of docs/ anew.
 
-    Settings, metrics and commands are read from the code that defines them.
+    Settings, metrics, commands and the paths of the API are read from the code that defines them.
     """
     group = context.find_root().command
     assert isinstance(group, click.Group)  # noqa: S101  the command line is one
-    if not _DOCUMENT.exists():
-        raise SpecError((Finding(str(_DOCUMENT), "", "is not here; run this in the root of the checkout"),))
-    text = _DOCUMENT.read_text("utf-8")
-    made = fill(text, tables(group), where=str(_DOCUMENT))
-    if made == text:
-        click.echo(f"{_DOCUMENT}: up to date")
-    elif only_check:
-        raise SpecError((Finding(str(_DOCUMENT), "", "its tables are stale; run `warmfleet docs`"),))
-    else:
-        _DOCUMENT.write_text(made, "utf-8")
-        click.echo(f"{_DOCUMENT}: written")
+    found = [_document(path, blocks) for path, blocks in _documents(group).items()]
+    stale = [document for document in found if document.is_stale]
+    if only_check and stale:
+        raise SpecError(tuple(Finding(str(one.path), "", "its tables are stale; run `warmfleet docs`") for one in stale))
+    for one in stale:
+        one.path.write_text(one.made, "utf-8")
+    for one in found:
+        click.echo(f"{one.path}: {'written' if one.is_stale else 'up to date'}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """`made`: its text as it should be."""
+
+    path: Path
+    made: str
+    is_stale: bool
+
+
+def _documents(group: click.Group) -> dict[Path, Mapping[str, Callable[[], str]]]:
+    """Those that have generated blocks; other packages bring theirs through entry points, because the shared words know nobody."""
+    elsewhere = {_DOCUMENTS / f"{found.name}.md": found.load()() for found in entry_points(group="warmfleet.documents")}
+    return {_DOCUMENTS / "operations.md": tables(group), **elsewhere}
+
+
+def _document(path: Path, blocks: Mapping[str, Callable[[], str]]) -> _Document:
+    if not path.exists():
+        raise SpecError((Finding(str(path), "", "is not here; run this in the root of the checkout"),))
+    text = path.read_text("utf-8")
+    made = fill(text, blocks, where=str(path))
+    return _Document(path, made, is_stale=made != text)
 
 
 def _rendered(loaded: Loaded, source: Source) -> dict[str, str]:

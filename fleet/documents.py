@@ -1,4 +1,4 @@
-"""The parts of docs/operations.md that are made from the code: settings, metrics and commands.
+"""The parts of documents that are made from the code; of docs/operations.md: settings, metrics and commands.
 
 A block stands between `<!-- made: NAME -->` and `<!-- end -->`; what is between them is replaced, the rest is left as written.
 Pure: text in, text out.
@@ -43,11 +43,11 @@ def settings_tables() -> str:
 
 def metrics_table() -> str:
     rows = ((f"`{m.name}`", m.kind, m.unit, ", ".join(m.tags), m.help) for m in metrics.ALL)
-    return _table(("metric", "kind", "unit", "tags", "meaning"), rows)
+    return table(("metric", "kind", "unit", "tags", "meaning"), rows)
 
 
 def commands_table(group: click.Group) -> str:
-    return _table(("command", "what it does"), _command_rows(group))
+    return table(("command", "what it does"), _command_rows(group))
 
 
 def _command_rows(group: click.Group) -> Iterator[tuple[str, str]]:
@@ -60,7 +60,7 @@ def _command_rows(group: click.Group) -> Iterator[tuple[str, str]]:
 
 def _settings_table(section: Section) -> str:
     rows = (_setting_row(setting) for setting in section.settings)
-    return f"### `{section.title}`\n\n{_title_meaning(section)}{_table(('key', 'type', 'default', 'meaning'), rows)}"
+    return f"### `{section.title}`\n\n{_title_meaning(section)}{table(('key', 'type', 'default', 'meaning'), rows)}"
 
 
 def _title_meaning(section: Section) -> str:
@@ -73,7 +73,8 @@ def _setting_row(setting: Setting) -> tuple[str, str, str, str]:
     return f"`{setting.key}`", setting.kind, default, setting.meaning
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """As Markdown."""
     titles = list(head)
     lines = [titles, ["---"] * len(titles), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -6,10 +6,10 @@ An ordinary FastAPI app on the port of the relay paths. It knows the data plane 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -18,6 +18,7 @@ from router import conversations, errors, explaining, methods, prompts
 from router.errors import NoAnswer, RouterError, UnknownModel
 from router.ledger import Report, recorder
 from router.plane import DataPlane
+from router.refusals import may
 from router.tenants.door import visit_of
 
 _NOT_OURS: dict[int, tuple[str, str]] = {
@@ -53,26 +54,28 @@ def _add_catalogue(app: FastAPI, plane: DataPlane, fleet: str) -> None:
         visit = visit_of(request)
         return tuple(name for name in plane.catalogue.names() if visit is None or visit.may(name))
 
-    @app.get("/v1/models", tags=["models"])
+    @app.get("/v1/models", tags=["models"], summary="The names that may stand in `model`.")
     async def models(request: Request) -> dict[str, Any]:
-        """What may stand in `model`: models and, as aliases, routes; for a tenant, those it may use. Configuration, not what is up."""
+        """Models and, as aliases, routes; for a tenant, those it may use. Configuration, not what is up."""
         return {"object": "list", "data": [entry(name) for name in names(request)]}
 
-    @app.get("/v1/models/{name}", tags=["models"])
-    async def model(name: str, request: Request) -> dict[str, Any]:
+    @app.get("/v1/models/{name}", tags=["models"], summary="One of these names.", responses=may(404))
+    async def model(
+        name: Annotated[str, Path(description="of a model or route", examples=["small-model"])], request: Request
+    ) -> dict[str, Any]:
         if name not in names(request):
             raise UnknownModel(name)
         return entry(name)
 
 
 def _add_state(app: FastAPI, everyone: Everyone) -> None:
-    @app.get("/health", tags=["state"])
+    @app.get("/health", tags=["state"], summary="Whether this router serves, and what it goes without.", responses=may(503))
     async def state() -> Response:
         """200 once Consul has been seen, whatever is degraded; 503 before, and once the router is being stopped."""
         seen = (await everyone()).health
         return _json(200 if seen.ready else 503, msgspec.json.encode(seen))
 
-    @app.get("/metrics", tags=["state"])
+    @app.get("/metrics", tags=["state"], summary="All metrics as Prometheus text.", responses=may(503))
     async def metrics() -> Response:
         """Of all workers of this router together, whichever of them is asked."""
         text = prometheus_text(recorder(((await everyone()).numbers,)))

@@ -24,7 +24,7 @@ from fleet.consul import Consul
 from fleet.model import Spec
 from fleet.names import Names
 from fleet.recorder import Recorder
-from router import api, chronicle, gauges, reload, roster_api, session_pages, tracing, watch
+from router import api, chronicle, gauges, openapi, reload, roster_api, session_pages, tracing, watch
 from router.access import AccessLog, share
 from router.analytics.wired import Analytics
 from router.catalogue import Catalogue
@@ -127,6 +127,7 @@ def wire(
     app.include_router(analytics.routes(plane, reports.everyone))
     app.include_router(session_pages.routes(plane, store, environment.get(names.ENV_ADMIN_KEY, "")))
     app.include_router(roster_api.routes(roster, lambda: force.described, environment.get(names.ENV_ADMIN_KEY, "")))
+    openapi.describe(app)
     return Wired(spec, plane, store, protocol, app)
 
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from router import choosing, collected, requests, selector
 from router.asked import as_it_is, text, while_connected
@@ -23,6 +23,7 @@ from router.catalogue import Plan
 from router.collected import Answer
 from router.errors import UnknownSession
 from router.plane import DataPlane
+from router.refusals import ASKING, may
 from router.sessions import Session
 from router.tenant import Tenant, Visit, tenant
 from router.tenants.door import authorization_of, visit_of
@@ -31,9 +32,14 @@ from router.tenants.door import authorization_of, visit_of
 class InitiateCall(BaseModel):
     """Without a selector: the route of the id (one of ours), or of the model, or the one with the lowest selector."""
 
-    session_id: str | None = None
-    selector: Annotated[int, Field(ge=0, le=15)] | None = None
-    model: str | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"session_id": "support-42", "selector": 0}]})
+
+    session_id: Annotated[str | None, Field(description="an id of the caller's own; without one the router makes it")] = None
+    selector: Annotated[int | None, Field(ge=0, le=15, description="of the route")] = None
+    model: Annotated[str | None, Field(description="a model or route to begin with")] = None
+
+
+Id = Annotated[str, Path(description="the session's id", examples=["support-42"])]
 
 
 class Call(BaseModel):
@@ -59,15 +65,17 @@ class Kept(BaseModel):
 class ChatMessage(BaseModel):
     """What stands below `model` is for this message only, as in x-route-strategy."""
 
-    session_id: str
-    message: str
-    model: str | None = None
-    strategy: str | None = None
-    capability: str | None = None
-    max_cost: float | None = None
-    max_latency_ms: float | None = None
-    required_quality: float | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"session_id": "support-42", "message": "Good morning!"}]})
+
+    session_id: Annotated[str, Field(description="of a session that was started")]
+    message: Annotated[str, Field(description="what the user says in this turn")]
+    model: Annotated[str | None, Field(description="another model or route than the session's, for this turn")] = None
+    strategy: Annotated[str | None, Field(description="how to choose: cost, latency, quality, balanced, ...")] = None
+    capability: Annotated[str | None, Field(description="what the model must be good at")] = None
+    max_cost: Annotated[float | None, Field(description="dollars of one answer")] = None
+    max_latency_ms: Annotated[float | None, Field(description="expected latency of one answer")] = None
+    required_quality: Annotated[float | None, Field(description="0 to 1")] = None
+    max_tokens: Annotated[int | None, Field(ge=1, description="of the answer")] = None
 
 
 class ChatAnswer(BaseModel):
@@ -80,13 +88,13 @@ class ChatAnswer(BaseModel):
 def routes(plane: DataPlane) -> APIRouter:
     api = APIRouter(tags=["sessions"])
 
-    @api.post("/initiate_call")
+    @api.post("/initiate_call", summary="Start a session, or find the one that has this id.", responses=may(403, 404))
     async def initiate_call(wanted: InitiateCall, request: Request) -> Call:
         session_id, session = await initiate(plane, wanted, _tenant(request), visit_of(request))
         plan = _plan(plane, wanted.model, session)
         return Call(session_id=session_id, selector=session.selector, route=plan.route, model=plan.chain[0])
 
-    @api.post("/chat_completions", response_model=ChatAnswer)
+    @api.post("/chat_completions", response_model=ChatAnswer, summary="Say something in a session.", responses=may(*ASKING))
     async def chat_completions(said: ChatMessage, request: Request) -> ChatAnswer | Response:
         session = await _known(plane, said.session_id, visit_of(request))
         answer = await while_connected(
@@ -96,13 +104,13 @@ def routes(plane: DataPlane) -> APIRouter:
             return as_it_is(answer)
         return ChatAnswer(session_id=said.session_id, response=text(answer), model=answer.model or "", selector=session.selector)
 
-    @api.get("/sessions/{session_id}")
-    async def session(session_id: str, request: Request) -> Kept:
+    @api.get("/sessions/{session_id}", summary="Where a session is served, and how far it is.", responses=may(404))
+    async def session(session_id: Id, request: Request) -> Kept:
         return kept(plane, session_id, await _known(plane, session_id, visit_of(request)))
 
-    @api.delete("/sessions/{session_id}", status_code=204)
-    async def end(session_id: str, request: Request) -> None:
-        """Ends it everywhere; answers under way are finished. One that nobody knows has ended already."""
+    @api.delete("/sessions/{session_id}", status_code=204, summary="End a session on every router.", responses=may(404))
+    async def end(session_id: Id, request: Request) -> None:
+        """Answers under way are finished. One that nobody knows has ended already."""
         visit, parsed = visit_of(request), selector.parse(session_id.encode())
         known = (plane.known(parsed) or await plane.look_up(parsed, visit.name)) if visit is not None else None
         if visit is not None and known is not None:

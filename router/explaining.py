@@ -8,7 +8,7 @@ It makes the decision anew, with the functions that serve requests, and counts n
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -21,6 +21,7 @@ from router.choice.wish import NO_WISH, Wish
 from router.chooser import Explained
 from router.errors import BadRequest
 from router.plane import DataPlane
+from router.refusals import may
 from router.tenants.door import visit_of
 
 
@@ -34,15 +35,37 @@ class _Said(msgspec.Struct):
     required_quality: float | None = None
 
 
+_FIELDS: Final[dict[str, Any]] = {
+    "model": {"type": "string", "description": "a model, a route, or auto: the router chooses"},
+    "messages": {"type": "array", "items": {"type": "object"}, "description": "the conversation, as OpenAI writes it"},
+    "strategy": {"type": "string", "description": "how to choose: cost, latency, quality, balanced, ..."},
+    "capability": {"type": "string", "description": "what the model must be good at"},
+    "max_cost": {"type": "number", "description": "dollars of one answer"},
+    "max_latency_ms": {"type": "number", "description": "expected latency of one answer"},
+    "required_quality": {"type": "number", "description": "0 to 1"},
+}
+_EXAMPLE: Final = {
+    "model": "auto",
+    "messages": [{"role": "user", "content": "Write a function that sorts a list."}],
+    "strategy": "balanced",
+}
+_SCHEMA: Final = {"type": "object", "required": ["model"], "additionalProperties": True, "properties": _FIELDS}
+_BODY: Final = {"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA, "example": _EXAMPLE}}}}
+
 _said = msgspec.json.Decoder(_Said).decode
 
 
 def routes(plane: DataPlane) -> APIRouter:
     api = APIRouter(tags=["routing"])
 
-    @api.post("/routing/explain")
+    @api.post(
+        "/routing/explain",
+        summary="How a request would be routed, and why, without asking a model.",
+        openapi_extra=_BODY,
+        responses=may(403, 404),
+    )
     async def explain(request: Request) -> Response:
-        """The order in which models would be tried, and why: classify, filter, rank, boost, fallback."""
+        """The order in which models would be tried, with what each step did: classify, filter, rank, boost, fallback."""
         body = await request.body()
         plan = _plan(plane, request, body)
         asked = _wish(request, body)

@@ -22,6 +22,7 @@ from router.choice.question import question
 from router.collected import Answer
 from router.errors import BadRequest
 from router.plane import DataPlane
+from router.refusals import ASKING, may
 from router.tenants.door import authorization_of
 from router.tenants.prices import NANO, rate
 
@@ -35,11 +36,11 @@ class _Wishes(BaseModel):
     model: Annotated[str, Field(min_length=1, max_length=256, description="a model, provider or route; auto: the router chooses")] = (
         requests.AUTO
     )
-    strategy: Annotated[str | None, Field(max_length=64)] = None
-    capability: Annotated[str | None, Field(max_length=64)] = None
+    strategy: Annotated[str | None, Field(max_length=64, description="how to choose: cost, latency, quality, balanced, ...")] = None
+    capability: Annotated[str | None, Field(max_length=64, description="what the model must be good at")] = None
     max_cost: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="dollars of one answer")] = None
-    max_latency_ms: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
-    required_quality: Annotated[float | None, Field(ge=0, le=1)] = None
+    max_latency_ms: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="expected latency of one answer")] = None
+    required_quality: Annotated[float | None, Field(ge=0, le=1, description="0 to 1")] = None
 
     def wish(self) -> bytes | None:
         """As the header x-route-strategy. Raises: BadRequest"""
@@ -49,9 +50,9 @@ class _Wishes(BaseModel):
 class Prompt(_Wishes):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_PROMPT]})
 
-    prompt: Annotated[str, Field(min_length=1)]
-    max_tokens: Annotated[int | None, Field(ge=1, le=_TOKENS)] = None
-    session_id: str | None = None
+    prompt: Annotated[str, Field(min_length=1, description="what is asked")]
+    max_tokens: Annotated[int | None, Field(ge=1, le=_TOKENS, description="of the answer")] = None
+    session_id: Annotated[str | None, Field(description="the session that this is a turn of")] = None
 
 
 class Generated(BaseModel):
@@ -68,10 +69,10 @@ class Chat(_Wishes):
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_MESSAGES, _PROMPT]})
 
-    prompt: Annotated[str | None, Field(min_length=1)] = None
-    messages: list[dict[str, Any]] | None = None
-    stream: bool | None = None
-    session_id: str | None = None
+    prompt: Annotated[str | None, Field(min_length=1, description="what is asked, in place of messages")] = None
+    messages: Annotated[list[dict[str, Any]] | None, Field(description="the conversation, as OpenAI writes it")] = None
+    stream: Annotated[bool | None, Field(description="must not be true: /v1/chat/completions streams")] = None
+    session_id: Annotated[str | None, Field(description="the session that this is a turn of")] = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -89,18 +90,20 @@ class Chat(_Wishes):
 def routes(plane: DataPlane) -> APIRouter:
     api = APIRouter(tags=["prompts"])
 
-    @api.post("/api/generate", response_model=Generated)
+    @api.post(
+        "/api/generate", response_model=Generated, summary="The answer to one prompt, and who was asked for it.", responses=may(*ASKING)
+    )
     async def generate(asked: Prompt, request: Request) -> Response:
-        """The answer to one prompt, with a log of who was asked for it. A failure has the same log beside OpenAI's error."""
+        """A failure has the same log of who was asked beside OpenAI's error."""
         fields: dict[str, Any] = {"model": asked.model, "messages": _said(asked.prompt)}
         if asked.max_tokens is not None:
             fields["max_tokens"] = asked.max_tokens
         answer = await _ask(plane, msgspec.json.encode(fields), asked.session_id, asked.wish(), request)
         return _generated(plane, answer)
 
-    @api.post("/chat/completions")
+    @api.post("/chat/completions", summary="A chat completion with who gave it and what it cost.", responses=may(*ASKING))
     async def chat(asked: Chat, request: Request) -> Response:
-        """OpenAI's chat completion, with who answered, what the prompt was taken for and what it cost in dollars."""
+        """OpenAI's, with provider, classification, cost in dollars, latency and attempts beside its own fields."""
         if asked.stream:
             raise BadRequest("This path does not stream; POST /v1/chat/completions does, with the same messages.", param="stream")
         body = asked.body()

@@ -22,10 +22,16 @@ from fleet.model import Spec
 from fleet.serving import Capability
 from router import roster
 from router.admin import only_admin
+from router.refusals import may
 from router.roster import Added, Roster
 from router.roster_store import RedisRoster
 
-Name = Annotated[str, Path(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+Name = Annotated[str, Path(pattern=_LABEL, description="of the model", examples=["extra"])]
+Known = Annotated[str, Path(pattern=_LABEL, description="of the model", examples=["small-model"])]
+
+
+_EXTRA: dict[str, Any] = {"routes": ["chat"], "quality": 0.8, "cost": {"input": 0.001, "output": 0.002}, "capabilities": ["analysis"]}
 
 
 class Cost(BaseModel):
@@ -33,23 +39,23 @@ class Cost(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    input: Annotated[float, Field(ge=0)] = 0.0
-    output: Annotated[float, Field(ge=0)] = 0.0
+    input: Annotated[float, Field(ge=0, description="of a prompt")] = 0.0
+    output: Annotated[float, Field(ge=0, description="of an answer")] = 0.0
 
 
 class NewModel(BaseModel):
     """The facts that fleet.toml gives for a model it describes. `routes`: whose chains it is put at the end of."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra={"examples": [_EXTRA]})
 
-    routes: Annotated[list[str], Field(max_length=16)] = []
-    cost: Cost = Cost()
-    quality: Annotated[float, Field(ge=0, le=1)] = 0.5
-    capabilities: Annotated[list[Capability], Field(max_length=8)] = []
-    latency_ms: Annotated[float, Field(ge=0)] = 0.0
-    context: Annotated[int, Field(ge=128, le=100_000_000)] = 8192
-    concurrency: Annotated[int, Field(ge=1, le=1_000_000)] = 8
-    max_concurrent: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    routes: Annotated[list[str], Field(max_length=16, description="whose chains it is put at the end of")] = []
+    cost: Annotated[Cost, Field(description="dollars per 1,000 tokens")] = Cost()
+    quality: Annotated[float, Field(ge=0, le=1, description="0 to 1")] = 0.5
+    capabilities: Annotated[list[Capability], Field(max_length=8, description="what it is good at")] = []
+    latency_ms: Annotated[float, Field(ge=0, description="of one answer, before any is measured")] = 0.0
+    context: Annotated[int, Field(ge=128, le=100_000_000, description="tokens")] = 8192
+    concurrency: Annotated[int, Field(ge=1, le=1_000_000, description="requests at once that a replica carries well")] = 8
+    max_concurrent: Annotated[int, Field(ge=0, le=1_000_000, description="requests at once, at most; 0: no bound")] = 0
 
     def row(self) -> Added | None:
         """None: nothing is said about it."""
@@ -66,24 +72,24 @@ def routes(kept: RedisRoster, described: Callable[[], Spec], admin_key: str) -> 
         return APIRouter()
     api = APIRouter(prefix="/admin/models", tags=["models"], dependencies=[Depends(only_admin(admin_key))])
 
-    @api.get("")
+    @api.get("", summary="How each model stands.")
     async def models() -> Response:
         return _shown(described(), kept.now)
 
-    @api.put("/{name}")
+    @api.put("/{name}", summary="Add a model that somebody else runs, or take a removed one back.", responses=may(503))
     async def add(name: Name, wanted: NewModel) -> Response:
         return _shown(described(), await kept.order(lambda now: roster.added(now, described(), name, wanted.row())))
 
-    @api.delete("/{name}")
+    @api.delete("/{name}", summary="Remove a model: it is unknown from then on.", responses=may(404, 503))
     async def remove(name: Name) -> Response:
         return _shown(described(), await kept.order(lambda now: roster.removed(now, described(), name)))
 
-    @api.post("/{name}/disable")
-    async def disable(name: Name) -> Response:
+    @api.post("/{name}/disable", summary="Give a model no new requests.", responses=may(404, 503))
+    async def disable(name: Known) -> Response:
         return _shown(described(), await kept.order(lambda now: roster.disabled(now, described(), name)))
 
-    @api.post("/{name}/enable")
-    async def enable(name: Name) -> Response:
+    @api.post("/{name}/enable", summary="Give it requests again.", responses=may(404, 503))
+    async def enable(name: Known) -> Response:
         return _shown(described(), await kept.order(lambda now: roster.enabled(now, described(), name)))
 
     return api

@@ -19,9 +19,11 @@ from router.conversations import Kept, kept
 from router.errors import BadRequest, StoreAway
 from router.plane import DataPlane
 from router.redis import RedisSessions
+from router.refusals import may
 from router.sessions import Session
 
 _MOST = 1000
+_MEANING = "All sessions that are known, page by page."
 
 
 class Page(BaseModel):
@@ -35,8 +37,11 @@ class Page(BaseModel):
 def routes(plane: DataPlane, store: RedisSessions, admin_key: str) -> APIRouter:
     api = APIRouter(tags=["sessions"])
 
-    async def sessions(limit: Annotated[int, Query(ge=1, le=_MOST)] = 100, cursor: Annotated[str, Query(max_length=32)] = "") -> Page:
-        """Every session that is known, in no order."""
+    async def sessions(
+        limit: Annotated[int, Query(ge=1, le=_MOST, description="sessions a page, about")] = 100,
+        cursor: Annotated[str, Query(max_length=32, description="of the page before; empty: begin")] = "",
+    ) -> Page:
+        """In no order. `source`: redis, or local while Redis is away."""
         source, _, at = cursor.partition("-")
         if cursor and (source not in ("redis", "local") or not at.isdecimal()):
             raise BadRequest("The cursor is none of ours; leave it out to begin, or send the one of the page before.", param="cursor")
@@ -52,7 +57,14 @@ def routes(plane: DataPlane, store: RedisSessions, admin_key: str) -> APIRouter:
         return _page(plane, found, "local", begin + limit if len(found) == limit else 0)
 
     if admin_key:
-        api.add_api_route("/admin/sessions", sessions, methods=["GET"], dependencies=[Depends(only_admin(admin_key))])
+        api.add_api_route(
+            "/admin/sessions",
+            sessions,
+            methods=["GET"],
+            summary=_MEANING,
+            responses=may(503),
+            dependencies=[Depends(only_admin(admin_key))],
+        )
     return api
 
 

@@ -19,6 +19,7 @@ from router.analytics.sums import HOUR_S, Key, Sums
 from router.errors import BadRequest
 from router.ledger import Report, recorder
 from router.plane import DataPlane
+from router.refusals import may
 from router.tenants.door import visit_of
 from router.tenants.prices import NANO
 
@@ -66,13 +67,13 @@ def routes(
     """`kept`: None: there is no database."""
     api = APIRouter(tags=["routing"])
 
-    @api.get("/routing/analytics")
+    @api.get("/routing/analytics", summary="What was used, failed and spent, by model, route and hour.", responses=may(503))
     async def analytics(
         request: Request,
-        since: Annotated[float | None, Query(ge=0, le=1e11)] = None,
-        until: Annotated[float | None, Query(ge=0, le=1e11)] = None,
-        limit: Annotated[int, Query(ge=1, le=_MOST_HOURS)] = 168,
-        cursor: Annotated[int, Query(ge=0)] = 0,
+        since: Annotated[float | None, Query(ge=0, le=1e11, description="seconds since the epoch; a day before the end")] = None,
+        until: Annotated[float | None, Query(ge=0, le=1e11, description="seconds since the epoch; now")] = None,
+        limit: Annotated[int, Query(ge=1, le=_MOST_HOURS, description="hours a page")] = 168,
+        cursor: Annotated[int, Query(ge=0, description="of the page before")] = 0,
     ) -> Analytics:
         """Of the last day unless `since` and `until` say otherwise; hours come newest first, `limit` of them a page."""
         if kept is None:

@@ -18,6 +18,7 @@ from router.plane import DataPlane
 from router.providers.abroad import Abroad
 from router.providers.simulate import LONGEST_S, Simulations
 from router.providers.status import standings
+from router.refusals import may
 
 _JSON: Final = "application/json"
 
@@ -25,19 +26,19 @@ _JSON: Final = "application/json"
 class Failure(BaseModel):
     """What is to fail, and for how long; 0: no longer."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "large-model", "seconds": 30}]})
 
-    name: str
-    seconds: Annotated[float, Field(ge=0, le=LONGEST_S)] = 60.0
+    name: Annotated[str, Field(description="a model or provider")]
+    seconds: Annotated[float, Field(ge=0, le=LONGEST_S, description="0: no longer")] = 60.0
 
 
 def routes(plane: DataPlane, abroad: Abroad, everyone: Callable[[], Awaitable[Report]]) -> APIRouter:
     """`everyone`: the report of all workers of this router. Raises: NoAnswer"""
     api = APIRouter(tags=["providers"])
 
-    @api.get("/providers")
+    @api.get("/providers", summary="How every provider stands.", responses=may(503))
     async def providers() -> Response:
-        """Status, breaker, latency over successes, requests, failures and costs of every provider."""
+        """Status, breaker, latency over successes, requests, failures, limits and costs."""
         rows = standings(plane, recorder(((await everyone()).numbers,)), abroad.missing)
         return Response(msgspec.json.encode({"providers": rows}), media_type=_JSON)
 
@@ -48,12 +49,19 @@ def admin_routes(simulations: Simulations, order: Callable[[str, float], None], 
     """`order`: lets something fail in all workers of this router. `admin_key`: empty: nobody has it, and nothing is here."""
 
     async def fail(failure: Failure) -> Response:
-        """Lets a model or provider fail for this router, for at most ten minutes; 0 seconds: no longer."""
+        """For this router only, at most for ten minutes: it is refused connections."""
         simulations.check(failure.name)
         order(failure.name, failure.seconds)
         return Response(msgspec.json.encode({"name": failure.name, "seconds": failure.seconds}), media_type=_JSON)
 
     api = APIRouter(tags=["providers"])
     if admin_key:
-        api.add_api_route("/simulate/failure", fail, methods=["POST"], dependencies=[Depends(only_admin(admin_key))])
+        api.add_api_route(
+            "/simulate/failure",
+            fail,
+            methods=["POST"],
+            summary="Let a model or provider fail for a while.",
+            responses=may(404, 503),
+            dependencies=[Depends(only_admin(admin_key))],
+        )
     return api

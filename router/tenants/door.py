@@ -7,7 +7,7 @@ pages that say what the API is, what has a key of its own, and OPTIONS. Who asks
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -42,6 +42,13 @@ class Door:
         await self._app(scope, receive, send)
 
 
+def asks_for(path: str) -> Literal["nobody", "tenant", "admin"]:
+    """Whose key a path asks for."""
+    if path in _OPEN:
+        return "nobody"
+    return "admin" if path.startswith(_OWN_KEY) else "tenant"
+
+
 def visit_of(request: Request) -> Visit | None:
     """Who asks; None: there are no tenants."""
     visit: Visit | None = getattr(request.state, "visit", None)
@@ -54,8 +61,7 @@ def authorization_of(request: Request) -> bytes | None:
 
 
 def _is_open(scope: Scope) -> bool:
-    path: str = scope["path"]
-    return path in _OPEN or path.startswith(_OWN_KEY) or scope["method"] == "OPTIONS"
+    return asks_for(scope["path"]) != "tenant" or scope["method"] == "OPTIONS"
 
 
 def _authorization(scope: Scope) -> bytes | None:

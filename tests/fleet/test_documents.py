@@ -79,8 +79,7 @@ def test_a_block_that_nothing_makes_and_a_table_without_a_block_are_named() -> N
 
 
 def test_docs_mends_what_its_check_complains_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "docs").mkdir()
-    copy = Path(shutil.copy(DOCUMENT, tmp_path / "docs/operations.md"))
+    copy = Path(shutil.copytree(DOCUMENT.parent, tmp_path / "docs")) / "operations.md"
     copy.write_text(DOCUMENT.read_text("utf-8").replace("4 bits: 0 to 15", "5 bits"), "utf-8")
     monkeypatch.chdir(tmp_path)
     stale = CliRunner().invoke(main, ["docs", "--check"])

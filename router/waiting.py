@@ -27,6 +27,7 @@ from router.tenant import Tenant
 if TYPE_CHECKING:
     from router.relay import Relay
 
+_MOST_LOST: Final = 6  # engines that may die of one request: it may be the reason
 _AT_ONCE: Final = 2  # times its concurrency: enough for its batches to stay full
 
 
@@ -49,8 +50,11 @@ def no_room(relay: Relay, plan: Plan, none: NoCandidate) -> None:
 
 
 def again(relay: Relay, plan: Plan) -> bool:
-    """Holds a request that has lost every engine it was sent to, one at least with nobody left behind its port: killed, and as a rule
-    started again in seconds at the same place. False: it does not wait."""
+    """Holds a request that has lost every engine it was sent to: killed, and as a rule started again in seconds at the same place.
+
+    Engines that still listen are told from those by a second round: it is only waited on if nobody is left behind one of the ports.
+    False: it does not wait.
+    """
     if not _all_gone(relay) or plan.cold.on_cold == "shed" or not relay.plane.limits.max_held:
         return False
     age_s = relay.plane.clock() - relay.began
@@ -62,8 +66,11 @@ def again(relay: Relay, plan: Plan) -> bool:
 
 
 def _all_gone(relay: Relay) -> bool:
-    whys = set(relay.moves.split(","))
-    return "connect" in whys and whys <= {"connect", "connection"} and not any(replica.remote for replica in relay.tried)
+    """`moves` are those of the whole request, `tried` the engines since it was held last."""
+    moves = relay.moves.split(",")
+    if not {"connect", "connection"}.issuperset(moves) or moves.count("connection") >= _MOST_LOST:
+        return False
+    return ("connect" in moves[-len(relay.tried) :] or not relay.held_s) and not any(replica.remote for replica in relay.tried)
 
 
 def _held(relay: Relay, plan: Plan, none: NoCandidate, patience_s: float) -> bool:

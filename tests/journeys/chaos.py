@@ -1,8 +1,8 @@
 """`python -m tests.journeys.chaos`: kill -9 of every part of a running fleet, in every order, while clients stream.
 
-Parts: the engines (all of all models at once), the router, Redis, Consul, and the Nomad agents (server and client). In an order each part
-is killed once, the next one as soon as callers have got answers again, recovered or not; what a real init system starts again is started
-again here. An order ends when everything passes.
+Parts: the engines (all at once; in CI those of small-model), the router, Redis, Consul, and the Nomad agents (server and client).
+In an order each part is killed once, the next one as soon as callers have got answers again, recovered or not; what a real init system
+starts again is started again here. An order ends when everything passes.
 Law: a caller may lose its own connection, and only while the router that held it is dead; asked again, the same request is answered.
 Everything else that is no whole answer is a failure: an error, an error event, a stream that ends early. Exit code 1: there was one.
 """
@@ -133,6 +133,8 @@ class Chaos:
     fleet: Fleet
     agents: Durable
     callers: Callers
+    engines_of: str = ""
+    """The model whose engines are killed; empty: those of all models."""
 
     async def play(self, order: Sequence[str]) -> None:
         """Kills the parts in order, and waits until all is well."""
@@ -161,13 +163,13 @@ class Chaos:
             with suppress(ValueError):  # it is just being started again
                 return (self.fleet.redis_pid(),)
             return ()
-        return self.fleet.pids(b"router" if part == "router" else b"fleet.local.engine")
+        return self.fleet.pids(b"router") if part == "router" else self.fleet.engine_pids(self.engines_of)
 
 
 @asynccontextmanager
-async def chaos(fleet: Fleet, agents: Durable) -> AsyncIterator[Chaos]:
+async def chaos(fleet: Fleet, agents: Durable, *, engines_of: str = "") -> AsyncIterator[Chaos]:
     """A durable fleet with callers, and an init system; callers end when the block does."""
-    made = Chaos(fleet, agents, Callers(fleet.router))
+    made = Chaos(fleet, agents, Callers(fleet.router), engines_of)
     watching = [asyncio.create_task(_init(agents)), asyncio.create_task(_router(made))]
     try:
         async with made.callers.calling():

@@ -78,14 +78,19 @@ class Fleet:
         document = self._document(self.names.model_state(model))
         return decode(document) if document else None
 
+    def level(self, model: str) -> str:
+        """As the autoscaler published it; empty: it has not."""
+        state = self.state_of(model)
+        return state.level if state else ""
+
     def leader(self) -> Leader | None:
         """None while nobody leads."""
         document = self._document(self.names.leader)
         return decode_leader(document) if document else None
 
     def engine_pids(self, model: str) -> tuple[int, ...]:
-        """Engines of a model, by rising pid. The last argument vector wins: a process about to exec is not one yet."""
-        return self.pids(b"fleet.local.engine", model.encode())
+        """Engines of a model, or of all (""), by rising pid. The last argument vector wins: a process about to exec is not one yet."""
+        return self.pids(b"fleet.local.engine", *([model.encode()] if model else []))
 
     def pids(self, *words: bytes) -> tuple[int, ...]:
         """Tasks with all of these words among their arguments, by rising pid."""

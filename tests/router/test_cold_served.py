@@ -209,7 +209,7 @@ async def test_the_bodies_of_held_requests_are_bounded(start: Start) -> None:
 async def test_while_every_replica_rests_requests_wait_for_a_new_one(start: Start) -> None:
     router: Running = await start(engines=[("a", resets, "lone")], spec=cold())
     for _ in range(3):
-        await router.call(chat("lone"))
+        await router.call(chat("lone", headers={"x-deadline-s": "0.3"}))  # who has no time is told at once
     async with await router.connect() as caller:
         await caller.send(chat("lone"))
         await held(router, 1, "lone")

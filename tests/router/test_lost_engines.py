@@ -11,7 +11,7 @@ import pytest
 from fleet.model import Spec
 from tests.router.client import chat
 from tests.router.conftest import LIMITS, SPEC, Running, Start, until
-from tests.router.upstream import resets, says_hello
+from tests.router.upstream import Play, resets, says_hello
 
 
 def holding(hold_s: float = 10.0, on_cold: Literal["downgrade", "hold", "shed"] = "downgrade") -> Spec:
@@ -53,10 +53,32 @@ async def test_a_route_that_sheds_holds_nobody(start: Start) -> None:
     assert (reply.status, reply.code) == (502, "upstream_failed")
 
 
-async def test_engines_that_live_and_fail_are_not_waited_for(start: Start) -> None:
+async def test_engines_that_live_and_fail_get_a_second_round_and_are_not_waited_for(start: Start) -> None:
     router: Running = await start(engines=[("a", resets), ("s", resets, "small")], spec=holding())
     reply = await router.call(chat())
-    assert (reply.status, reply.code, router.heard()) == (502, "upstream_failed", 2)
+    assert (reply.status, reply.code, router.heard()) == (502, "upstream_failed", 4)
+    assert router.in_flight() == 0
+
+
+async def test_a_request_under_which_every_engine_dies_is_answered_by_the_first_that_is_back(start: Start) -> None:
+    router: Running = await start(spec=holding())
+
+    async def dies(play: Play) -> None:
+        for engine in router.engines.values():
+            assert engine._server is not None
+            engine._server.close()
+        play.cut()
+
+    for name in ("a", "b"):
+        await router.engine(name, dies)
+    router.warm()
+    asking = asyncio.create_task(router.call(chat()))
+    await until(lambda: router.wired.plane.room.size == 1 and all(replica.refused for replica in router.wired.plane.replicas()))
+    back = router.engines["large/a"]
+    back.script = says_hello
+    await back.start()
+    reply = await asking
+    assert (reply.status, reply.route["replica"]) == (200, "a")
 
 
 async def test_a_caller_that_leaves_while_it_waits_leaves_nothing_behind(start: Start) -> None:

@@ -18,6 +18,7 @@ from fleet import spec
 from fleet.errors import SpecError
 from fleet.key import key
 from fleet.model import Spec
+from router.__main__ import _check_open as check_open
 from router.catalogue import Catalogue
 from router.errors import NotAllowed
 from router.events import without_usage
@@ -260,3 +261,12 @@ def test_a_session_keeps_its_tenant_through_redis() -> None:
     session = next_turn(replace(Session(3), tenant="acme"), model="", home="a", wall=lambda: 0.0)
     assert session.tenant == "acme"
     assert from_fields({name.encode(): str(value).encode() for name, value in to_fields(session).items()}) == session
+
+
+def test_the_program_itself_listens_beyond_loopback_only_with_keys(tmp_path: Path) -> None:
+    """The address of an allocation is not in the description: Nomad gives it."""
+    loaded(tmp_path, row())
+    check_open(spec.load(tmp_path / "fleet.toml"), "192.0.2.1")
+    loaded(tmp_path, "")
+    with pytest.raises(SpecError, match=r"no \[\[tenant\]\] has a key"):
+        check_open(spec.load(tmp_path / "fleet.toml"), "192.0.2.1")

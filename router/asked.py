@@ -53,7 +53,7 @@ def text(answer: Answer) -> str:
     """What a chat was answered. Raises: UpstreamFailed: the engine's answer has no message."""
     try:
         return _completion(answer.body).choices[0].message.content or ""
-    except (msgspec.MsgspecError, IndexError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
         raise UpstreamFailed("The engine answered without a message.") from error
 
 

@@ -92,7 +92,7 @@ def content_of(data: bytes) -> Content:
         event = _decode_event(data)
     except msgspec.ValidationError:
         return Content.SOME
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Content.FAILED
     if event.error is not None:
         return Content.SOME if _is_callers(event.error) else Content.FAILED
@@ -149,7 +149,7 @@ def tail_usage(tail: bytes) -> Usage | None:
 def _readable(document: bytes) -> Usage | None:
     try:
         return json_usage(document)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -165,7 +165,7 @@ def _only_counts(event: bytes) -> bool:
         return False
     try:
         said = _decode_counted(event[5:].strip())
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return said.choices == [] and bytes(said.usage) != b"null"
 

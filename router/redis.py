@@ -226,7 +226,7 @@ class RedisSessions:
         try:
             fields = msgspec.json.decode(message, type=dict[str, str])
             session_id = fields["id"]
-        except (msgspec.MsgspecError, KeyError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
             return  # another version's
         self.hear(session_id, from_fields({name.encode(): value.encode() for name, value in fields.items()}))
 

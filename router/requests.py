@@ -64,7 +64,7 @@ def with_model(body: bytes, model: str) -> bytes:
     """
     try:
         fields = _decode_fields(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"The request body is not valid JSON: {error}. Send a JSON object.") from error
     fields["model"] = msgspec.Raw(_encode(model))
     return _encode(fields)
@@ -74,7 +74,7 @@ def opens_turn(body: bytes) -> bool:
     """False: the last message is the result of a tool, so the turn that called it is still open."""
     try:
         messages = _decode_conversation(body).messages
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return True  # no chat; the engine will say what is wrong with it
     if not messages:
         return True

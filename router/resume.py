@@ -92,7 +92,7 @@ def _plain_fields(body: bytes) -> dict[str, msgspec.Raw] | None:
     """The fields of a request for plain text; None for any other."""
     try:
         fields = _fields(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return fields if all(_is_plain(name, bytes(value)) for name, value in fields.items()) else None
 
@@ -140,7 +140,7 @@ def _append(fields: dict[str, msgspec.Raw], text: str) -> bool:
     try:
         messages = _messages(fields.get("messages", msgspec.Raw(_NULL)))
         last = _message(messages[-1])
-    except (msgspec.MsgspecError, IndexError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, RecursionError):
         return False
     if last.role == "assistant":
         if bytes(fields.get("continue_final_message", b"")) != b"true" or not isinstance(last.content, str):
@@ -188,7 +188,7 @@ class Voice:
             return DONE
         try:
             document: dict[str, object] = msgspec.json.decode(data)
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return b"data: " + data + b"\n\n"
         if not isinstance(document, dict) or "error" in document:
             return b"data: " + data + b"\n\n"

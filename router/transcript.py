@@ -99,7 +99,7 @@ class Transcript:
             chunk = _chunk(data)
             if self.identity is None:
                 self.identity = _identity(data)
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.forget()
             return
         for choice in chunk.choices:

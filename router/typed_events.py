@@ -67,7 +67,7 @@ class Types:
             event = _decode(data)
         except msgspec.ValidationError:
             return Content.SOME
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Content.FAILED
         if event.type in self.errors:
             return Content.SOME if event.error is not None and event.error.type in _CALLERS else Content.FAILED
@@ -117,7 +117,7 @@ def usage(tail: bytes) -> Usage | None:
 def _readable(document: bytes) -> Usage | None:
     try:
         return json_usage(document)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -66,7 +66,7 @@ class Remote:
         """The body with the model's name there and without what it does not take, and whether it asks for a usage beyond the caller."""
         try:
             fields = _decode_fields(body)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequest(f"The request body is not valid JSON: {error}. Send a JSON object.") from error
         for name in self.provider.drop:
             fields.pop(name, None)
@@ -110,7 +110,7 @@ def _ask_usage(fields: dict[str, msgspec.Raw]) -> bool:
         return False
     try:
         options = _decode_options(bytes(fields.get("stream_options", b"null"))) or {}
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return False  # the provider will say what is wrong with them
     if bytes(options.get("include_usage", b"")) == b"true":
         return False

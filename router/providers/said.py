@@ -18,7 +18,7 @@ def refusal(provider: str, status: int, body: bytes, key: bytes) -> bytes:
     """The body of an error. `key`: what must not stand in it; empty: nothing."""
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         document = None
     said = _error(document)
     kind = _text(said.get("type")) or _KINDS.get(status, "invalid_request_error")

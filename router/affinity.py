@@ -2,8 +2,9 @@
 
 Law: the beginning of the messages (or prompt) is hashed to one of 1,024 shares; a share belongs to the replica that wins it
 (rendezvous hash), so that a replica that comes or goes moves no share but those it wins. Where the winner has more than 1.25 times the
-mean number of requests, the next one in the share's order is asked. Orders are made once per share and set of replicas: a request costs
-one hash and one look-up, however many replicas there are. All routers come to the same order. Pure; nothing is decoded.
+mean number of requests, with those that wait in its engine, the next one in the share's order is asked. Orders are made once per share
+and set of replicas: a request costs one hash and one look-up, however many replicas there are. All routers come to the same order.
+Pure; nothing is decoded.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Placed(Protocol):
     def seed(self) -> int: ...
     @property
     def in_flight(self) -> int: ...
+    @property
+    def queued(self) -> int: ...
 
 
 P = TypeVar("P", bound=Placed)
@@ -56,7 +59,7 @@ class Shares(Generic[P]):
         """The first in the share's order that is not busier than others; None: those asked all are."""
         most = -(-5 * (total_in_flight + 1) // (4 * len(self._replicas)))  # 1.25 x the mean with this request, rounded up
         for replica in self._orders.get(share) or self._order(share):
-            if replica.in_flight < most:
+            if replica.in_flight + replica.queued < most:
                 return replica
         return None
 

@@ -103,7 +103,7 @@ class Attempt:
         if self.status == 200:
             try:
                 self.usage = self._relay.dialect.json_usage(body)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 if headers.is_plain_json(connection.fields):
                     self._failed(UpstreamFailed(f"The engine's answer is not valid JSON: {error}."), "malformed")
                     return
@@ -118,6 +118,7 @@ class Attempt:
             return True
         if found is Verdict.BUSY:
             retry_after_s = headers.retry_after_s(connection.fields)
+            self.replica.full()
             if retry_after_s:
                 self.replica.rest(self._relay.plane.clock() + min(retry_after_s, _LONGEST_REST_S))
             error = Busy(f"Every replica that was tried is at its limit (HTTP {status}); try again shortly.", retry_after_s=retry_after_s)

@@ -114,6 +114,10 @@ class Replica:
             self._limit_after = self.limit
         self.limit, self.rest_until = 0, max(self.rest_until, until)
 
+    def full(self) -> None:
+        """It has answered that it is at its limit: others are preferred until its queue is read the next time. That is no strike."""
+        self.queued = max(self.queued, self.concurrency)
+
     def wake(self, now: float) -> None:
         if 0 < self.rest_until <= now:
             self.limit, self.rest_until = self._limit_after, 0.0

@@ -102,6 +102,11 @@ class Cast:
             self._healthy.append(await self._come(Fault.NONE))
             await self._go(self._healthy.pop(0), at_once=False)
 
+    async def leave(self) -> None:
+        """All leave Consul: what the router holds open to them is then too much."""
+        for engine in (*self._healthy, *self._broken):
+            await asyncio.to_thread(catalog.deregister, self.consul, engine.alloc_id)
+
     async def close(self) -> None:
         await asyncio.gather(*self._going, *(engine.stop() for engine in (*self._healthy, *self._broken)))
 
@@ -153,6 +158,7 @@ async def soak(on: Stage, seconds: float, faults: Sequence[Fault], dice: random.
         async with _calling(f"http://127.0.0.1:{proxy.port}", tally, dice):
             await _direct(cast, seconds, lambda: rss.append(meter.rss_bytes(process.pid)), tally)
         left = await asyncio.to_thread(_requests_left, proxy.port)
+        await cast.leave()
         usage = Usage(tuple(rss), await asyncio.to_thread(_connections_left, on, process.pid), left, _tracebacks(on, proxy))
     await cast.close()
     return tally, usage, cast
@@ -187,7 +193,7 @@ def _requests_left(port: int) -> int:
 
 
 def _connections_left(on: Stage, pid: int) -> int:
-    """Callers' and engines', once they are closed or are not: idle ones of engines retire after seconds."""
+    """Callers' and engines', once they are closed or are not: those of engines are closed when these have left Consul."""
     servers = (on.ground.ports.redis, on.ground.ports.consul_http)
     wait_until(lambda: meter.connections(pid, besides=servers) == 0, _SETTLE_S)
     return meter.connections(pid, besides=servers)

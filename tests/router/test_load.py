@@ -18,7 +18,7 @@ from router.snapshot import Endpoint
 from router.tally import ModelCounts
 from tests.router.client import chat
 from tests.router.conftest import Running, Start, until
-from tests.router.upstream import Play, Upstream, says_hello
+from tests.router.upstream import CHAT, Play, Upstream, answer, plays, says_hello
 
 ENGINES = Path(__file__).parents[1] / "recordings" / "engine-metrics"
 VLLM = b'# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting{engine="0",model_name="a}b"} %s\n'
@@ -99,6 +99,17 @@ def test_a_reading_that_fails_makes_the_queue_unknown() -> None:
     assert one.queued == 0
 
 
+def test_a_replica_that_says_it_is_full_is_as_good_as_one_with_a_queue_until_it_is_read() -> None:
+    seen, one = Load(Some()), replica("a")
+    one.full()
+    assert one.queued == one.concurrency
+    seen.say(one, 0, now=100.0)
+    assert one.queued == 0
+    seen.say(one, 9, now=102.0)
+    one.full()
+    assert one.queued == 9
+
+
 @pytest.mark.parametrize(("replicas", "a_second"), [(0, 0.5), (1, 0.5), (4, 2.0), (100, 50.0), (1000, 50.0), (10**6, 50.0)])
 def test_readings_a_second_are_bounded(replicas: int, a_second: float) -> None:
     assert 1 / load.pause(replicas) == pytest.approx(a_second)
@@ -171,3 +182,20 @@ async def test_replicas_that_leave_and_come_while_they_are_read_hurt_nobody(star
     router.engines["lone/b"].metrics = VLLM % b"4"
     router.warm()
     await until(lambda: plane.homes["a"].queued == 2 and plane.homes["b"].queued == 4, 60)
+
+
+async def test_an_engine_that_says_it_is_full_is_not_the_next_choice(start: Start) -> None:
+    router: Running = await start(engines=[("a", plays(answer(b"{}", 503)), "lone")])
+    found: list[int] = []
+
+    async def looks(play: Play) -> None:
+        found.append(router.wired.plane.homes["a"].queued)
+        await play.send(answer(CHAT))
+
+    await router.engine("b", looks, "lone")
+    router.warm()
+    while not router.engines["lone/a"].heard:
+        found.clear()
+        assert (await router.call(chat("lone"))).status == 200
+    assert found == [router.wired.plane.homes["a"].concurrency]
+    assert router.wired.plane.homes["a"].breaker is CLEAN

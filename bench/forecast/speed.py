@@ -4,12 +4,14 @@
 
 Bars: 100 models in 100 ms; a month of minutes with daily refits in 60 s, without a learner in 5 s; a refit beside the loop lets it
 turn. Times are CPU seconds of this process, since the machine is shared; the exit code is 1 where a bar is missed. `--save` keeps
-the table in results/<date>.md. The traffic is made up (synthetic.py): what is measured does not depend on its shape.
+the table in results/<date>.md. The traffic is made up (synthetic.py): what is measured does not depend on its shape. CPU time grows too where
+others fill the caches, two- or threefold when a dozen programs share two cores; the head of the table says how many did.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import sys
 import time
@@ -175,7 +177,8 @@ def main(save: bool) -> None:
         found.append(measure)
         click.echo(measure.line)
     when = datetime.now(UTC).date().isoformat()
-    head = f"{when}, Python {platform.python_version()}, {platform.machine()}, CPU time on a shared machine."
+    busy = f"{os.getloadavg()[1]:.0f} programs wanted its {os.cpu_count()} cores"
+    head = f"{when}, Python {platform.python_version()}, {platform.machine()}, CPU time on a machine where {busy}."
     text = "\n".join([head, "", "| what | took | bar | |", "|---|---|---|---|", *(measure.line for measure in found)])
     if save:
         RESULTS.mkdir(exist_ok=True)

@@ -4,8 +4,8 @@
 
 Bars: 100 models in 100 ms; a month of minutes with daily refits in 60 s, without a learner in 5 s; a refit beside the loop lets it
 turn. Times are CPU seconds of this process, since the machine is shared; the exit code is 1 where a bar is missed. `--save` keeps
-the table in results/<date>.md. The traffic is made up (synthetic.py): what is measured does not depend on its shape. CPU time grows too where
-others fill the caches, two- or threefold when a dozen programs share two cores; the head of the table says how many did.
+the table in results/<date>.md. The traffic is made up (synthetic.py): what is measured does not depend on its shape. CPU time grows too
+where others fill the caches, so the head of the table says how many programs ran.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 WORKERS ?= 4
 
-.PHONY: help setup tools up down status test check format render validate terraform-check plan deploy bench bench-autoscaler simulate gate soak chaos lock clean
+.PHONY: help setup tools up down status test check format render validate terraform-check plan deploy bench bench-autoscaler simulate gate soak chaos fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ soak: setup tools ## 10 minutes of traffic through a router whose replicas come,
 
 chaos: setup tools ## kill -9 of every part in every order while clients stream (MINUTES=90 at most)
 	$(BIN)/python -m tests.journeys.chaos --minutes $(or $(MINUTES),90)
+
+fuzz: setup ## look for bytes that break the router's readers (SECONDS=60)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 bench-autoscaler: setup ## replica-hours against late requests, forecaster and baselines on four traces (about 10 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.forecast.frontier

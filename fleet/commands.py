@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from fleet.away import advised
 from fleet.documents import fill, tables
 from fleet.errors import Finding, Refused, SpecError
 from fleet.lint import lint
@@ -117,7 +118,8 @@ def validate(source: Source, address: str | None) -> None:
     nomad = _nomad(loaded, address)
     refused = 0
     for name, text in _rendered(loaded, source).items():
-        errors = _errors(nomad, text)
+        with advised():
+            errors = _errors(nomad, text)
         refused += bool(errors)
         click.echo(f"{name}: {'; '.join(errors) or 'valid'}")
     if refused:

@@ -1,6 +1,6 @@
 """Commands on a fleet that runs: explain, pause, resume.
 
-They find it through Consul: that of a local stack where one is up, else that of the description, else the one that is named.
+They find it through Consul: that of a local system where one is up, else that of the description, else the one that is named.
 CONSUL_HTTP_TOKEN is used where it is set. A pause is a key in Consul, which every autoscaler reads in each pass.
 """
 
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import aiohttp
 import click
 
+from fleet.away import advised
 from fleet.consul import Consul
 from fleet.errors import StackError, Unreachable
 from fleet.explained import explained, published
@@ -44,9 +45,9 @@ class Place:
 
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("--spec", "path", type=_FILE, default=Path("jobs/fleet.toml"), show_default=True, help="The fleet description."),
-    click.option("--state", type=click.Path(path_type=Path), default=tools.CHECKOUT / ".warmfleet", help="Folder of a local stack."),
+    click.option("--state", type=click.Path(path_type=Path), default=tools.CHECKOUT / ".warmfleet", help="Folder of a local system."),
     click.option("--consul", envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API; CONSUL_HTTP_ADDR does the same."),
-    click.option("--fleet", help="The fleet's name."),
+    click.option("--fleet", help="The fleet's name.  [default: fleet.name]"),
 )
 
 
@@ -111,7 +112,8 @@ def resume(place: Place) -> None:
 async def _with(place: Place, work: Callable[[Consul], Coroutine[None, None, T]]) -> T:
     consul = Consul(place.consul, os.environ.get("CONSUL_HTTP_TOKEN"))
     try:
-        return await work(consul)
+        with advised(place.consul):
+            return await work(consul)
     finally:
         await consul.close()
 

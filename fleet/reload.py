@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import click
 
+from fleet.away import advised
 from fleet.commands import Source, described
 from fleet.consul import Consul
 from fleet.errors import Conflict
@@ -38,10 +39,12 @@ def reload(source: Source, address: str | None, withdraw: bool) -> None:
     where = address or fleet.consul
     url = where if "://" in where else f"http://{where}"
     if withdraw:
-        was_there = withdrawn(url, Names(fleet.name))
+        with advised(url):
+            was_there = withdrawn(url, Names(fleet.name))
         click.echo(f"{fleet.name}: routers go by what they were deployed with" if was_there else f"{fleet.name}: nothing was published")
     else:
-        asyncio.run(_with(url, lambda consul: publish(consul, loaded)))
+        with advised(url):
+            asyncio.run(_with(url, lambda consul: publish(consul, loaded)))
         click.echo(f"{fleet.name}: description {loaded.source_hash} is published; GET /health of a router says which one it goes by")
 
 

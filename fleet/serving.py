@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field
 from fleet.units import Seconds
 
 STRICT = ConfigDict(extra="forbid", strict=True)
-_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
-Label = Annotated[str, Field(pattern=_LABEL)]
+Label = Annotated[str, Field(pattern=LABEL)]
 Capability = Literal[
     "simple_qa", "complex_reasoning", "code_generation", "creative_writing", "summarization", "translation", "analysis", "general"
 ]

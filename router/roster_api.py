@@ -19,16 +19,15 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from fleet.model import Spec
-from fleet.serving import Capability
+from fleet.serving import LABEL, Capability
 from router import roster
 from router.admin import only_admin
 from router.refusals import may
 from router.roster import Added, Roster
 from router.roster_store import RedisRoster
 
-_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-Name = Annotated[str, Path(pattern=_LABEL, description="of the model", examples=["extra"])]
-Known = Annotated[str, Path(pattern=_LABEL, description="of the model", examples=["small-model"])]
+Name = Annotated[str, Path(pattern=LABEL, description="of the model", examples=["extra"])]
+Known = Annotated[str, Path(pattern=LABEL, description="of the model", examples=["small-model"])]
 
 
 _EXTRA: dict[str, Any] = {"routes": ["chat"], "quality": 0.8, "cost": {"input": 0.001, "output": 0.002}, "capabilities": ["analysis"]}

@@ -110,7 +110,7 @@ class Options:
 @click.option("--plot", type=_FILE, help="the same as a picture: .svg or .png")
 @click.option("--save-trace", type=_FILE, help="the trace as CSV, to replay it without Datadog")
 def main(source: Source, **given: Any) -> None:
-    """Replay recorded traffic through scaling policies and score what they would have cost and missed."""
+    """Replay recorded traffic, and score what scaling would have done."""
     numbers = Numbers(**{field.name: given.pop(field.name) for field in fields(Numbers)})
     options = Options(**given)
     try:

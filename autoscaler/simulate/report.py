@@ -79,4 +79,4 @@ def _cells(name: str, result: Score, hour_cost: float) -> tuple[str, ...]:
 
 
 def _columns(cells: tuple[str, ...], width: int) -> str:
-    return f"{cells[0]:{width}}" + "".join(f"{cell:>11}" for cell in cells[1:-1]) + f"{cells[-1]:>15}"
+    return f"{cells[0]:{width}}" + "".join(f"{cell:>12}" for cell in cells[1:-1]) + f"{cells[-1]:>15}"

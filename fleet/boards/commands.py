@@ -19,7 +19,7 @@ _FOLDER = Path("terraform/datadog")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=f"Folder to write to.  [default: {_FOLDER}]")
 @click.option("--check", "only_check", is_flag=True, help="Change nothing; exit code 1 if a file is stale.")
 def boards(source: Source, out: Path | None, only_check: bool) -> None:
-    """Make the Datadog dashboard, monitors and SLO from the fleet description.
+    """Make Datadog's dashboard, monitors and SLO for the fleet.
 
     Terraform takes them from terraform/datadog; each can be imported by hand in Datadog's own pages too.
     """

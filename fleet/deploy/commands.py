@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import click
 
+from fleet.away import advised
 from fleet.deploy import jobs as preparing
 from fleet.deploy.display import display
 from fleet.deploy.nomad import Version, is_denied
@@ -19,7 +20,7 @@ from fleet.deploy.run import FAILED, OK, UNPLACED, Model, Outcome, Run
 from fleet.deploy.scaling import Scaling, Wanted
 from fleet.deploy.target import Target, targeted
 from fleet.deploy.text import described_plan, jobs_table, why_no_room
-from fleet.errors import Conflict, ControlPlaneError, Finding, Refused, SpecError, Unreachable, WarmfleetError
+from fleet.errors import Conflict, ControlPlaneError, Finding, Refused, SpecError, WarmfleetError
 from fleet.reload import withdrawn
 
 UNCHANGED, CHANGED, ERROR = 0, 1, 255
@@ -42,7 +43,7 @@ _no_prompt = click.option("--no-prompt", is_flag=True, help="Do not send new rep
 @_floor
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 def plan(*, target: Find, take_over: bool, force_count: bool, rolling: bool, floor: int | None, jobs: tuple[str, ...]) -> None:
-    """Show what `deploy` would change, and whether there is room for it.
+    """Show what `deploy` would change, and whether it fits.
 
     Changes nothing. Exit code 0: nothing to change, 1: changes, 255: an error.
     """
@@ -84,7 +85,7 @@ def deploy(
     check_index: int | None,
     jobs: tuple[str, ...],
 ) -> None:
-    """Bring jobs to what the description says, warm before they get traffic.
+    """Bring jobs to what the description says, warm before traffic.
 
     JOB is router, autoscaler, redis, datadog-agent or a model's name; without any: all, in the order in which they need each other.
     A new version of a model starts beside the old one, and takes over when it is warm. Exit code 0: done, 2: no room, 1: anything else.
@@ -109,7 +110,7 @@ def deploy(
 @click.argument("job")
 @click.argument("version", required=False, default="")
 def rollback(*, target: Find, rolling: bool, floor: int | None, detach: bool, no_prompt: bool, job: str, version: str) -> None:
-    """Go back to an earlier version of a job, warm before it gets traffic.
+    """Go back to an earlier version of a job, warm before traffic.
 
     VERSION is a number or a tag; without: the last stable version that ran something else. Counts stay as they are. Exit codes as deploy.
     """
@@ -132,7 +133,7 @@ def rollback(*, target: Find, rolling: bool, floor: int | None, detach: bool, no
 @click.argument("model")
 @click.argument("count", type=click.IntRange(min=0))
 def scale(*, target: Find, detach: bool, no_prompt: bool, message: str, model: str, count: int) -> None:
-    """Set the number of replicas of a model by hand, and wait until so many are warm.
+    """Set a model's replicas by hand, and wait until they are warm.
 
     The autoscaler keeps deciding: what it does not want, it takes back after its cooldown, unless the fleet is paused.
     Exit code 0: so many serve, 2: no room for all of them, 1: anything else.
@@ -254,11 +255,8 @@ def _chosen(versions: Sequence[Version], job: str, wanted: str) -> Version:
 def _explained() -> Iterator[None]:
     """What to do about it where nobody answers, or the answer is that one may not."""
     try:
-        yield
-    except Unreachable as error:
-        who, _, _ = str(error).partition(" does not answer")
-        hint = "is the address right (--address, NOMAD_ADDR or fleet.nomad; for Consul --consul or fleet.consul)? A local system: `make up`"
-        raise WarmfleetError(f"{who} does not answer; {hint}") from error
+        with advised():
+            yield
     except Refused as error:
         if not is_denied(error):
             raise

@@ -1,0 +1,29 @@
+"""What to do where Nomad or Consul does not answer a command, in the words of whoever typed it.
+
+An adapter's error says what the network said; that helps in a log, not at a prompt. Other errors pass as they are. For commands only: loops
+say what an adapter says, and try again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fleet.errors import Unreachable
+
+_MARK = " does not answer"
+_WAYS = {"Nomad": "--address, NOMAD_ADDR or fleet.nomad", "Consul": "--consul, CONSUL_HTTP_ADDR or fleet.consul"}
+
+
+@contextmanager
+def advised(consul: str = "") -> Iterator[None]:
+    """`consul`: the address that is asked, because Consul's adapter does not say it. Raises: Unreachable: with what to do about it."""
+    try:
+        yield
+    except Unreachable as error:
+        who, found, _ = str(error).partition(_MARK)
+        if not found:
+            raise
+        at = f" at {consul}" if consul and who == "Consul" else ""
+        ways = _WAYS[who.partition(" ")[0]]
+        raise Unreachable(f"{who}{at}{_MARK}; is the address right ({ways})? A local system: `make up`") from error

@@ -1,0 +1,56 @@
+"""Commands say what to do where nobody answers, and which names they take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fleet.away import advised
+from fleet.cli import main
+from fleet.errors import Unreachable
+
+CHECKOUT = Path(__file__).parents[2]
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pause", "a reason", "--fleet", "t"],
+        ["resume", "--fleet", "t"],
+        ["explain", "small-model", "--fleet", "t"],
+        ["reload"],
+        ["reload", "--withdraw"],
+    ],
+)
+def test_a_consul_that_does_not_answer_is_named_with_what_to_do(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    result = CliRunner().invoke(main, [*words, "--consul", NOBODY])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"warmfleet: Consul at {NOBODY} does not answer; is the address right (--consul, CONSUL_HTTP_ADDR")
+
+
+def test_a_nomad_that_does_not_answer_is_named_without_the_words_of_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    result = CliRunner().invoke(main, ["validate", "--address", NOBODY])
+    assert (result.exit_code, "HTTPConnection" in result.stderr) == (1, False)
+    assert f"Nomad at {NOBODY} does not answer; is the address right (--address, NOMAD_ADDR or fleet.nomad)?" in result.stderr
+
+
+def test_other_errors_pass_as_they_are() -> None:
+    with pytest.raises(Unreachable, match=r"^changed by somebody else$"), advised(NOBODY):
+        raise Unreachable("changed by somebody else")
+
+
+@pytest.mark.parametrize("name", ["Acme Co", 'a"b', "-a", "a_b", "x" * 64])
+def test_a_key_is_made_for_names_only_that_fleet_toml_takes(name: str) -> None:
+    result = CliRunner().invoke(main, ["key", "--name", name])
+    assert (result.exit_code, "sk-wf-" in result.output) == (2, False)
+
+
+def test_the_list_of_commands_fits_a_screen_of_80_columns() -> None:
+    _, _, commands = CliRunner().invoke(main, ["--help"], terminal_width=80).output.partition("Commands:")
+    assert "pause" in commands
+    assert "..." not in commands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
+from fastapi.openapi.models import OpenAPI
 
 from fleet.cli import main
 from fleet.documents import fill
@@ -118,6 +120,18 @@ def test_every_path_is_described_once_with_a_sentence_and_its_refusals() -> None
     for call in found:
         assert call.operation["summary"].endswith("."), call.path
         assert "422" not in call.operation["responses"], call.path
+
+
+async def test_the_router_serves_a_valid_document_with_examples_of_every_body(start: Start) -> None:
+    router: Running = await start()
+    served = (await router.get("/openapi.json")).json
+    checked = OpenAPI.model_validate(served)
+    assert checked.paths is not None
+    assert {path.decode() for path in RELAY_PATHS} <= checked.paths.keys()
+    assert [call.path for call in api_page.calls() if call.body and not call.example] == []
+    named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(served)))
+    assert named <= served["components"]["schemas"].keys()
+    assert (await router.get("/docs")).status == 200
 
 
 def test_every_field_has_a_meaning() -> None:

@@ -41,9 +41,9 @@ async def test_it_waits_no_longer_than_its_route_lets_it(start: Start) -> None:
     router: Running = await start(engines=[("a", says_hello), ("s", says_hello, "small")], spec=holding(0.5))
     await stopped(router)
     reply = await router.call(chat())
-    assert reply.status == 503
-    assert int(reply.headers["retry-after"]) > 0
-    assert int(reply.route["held"]) >= 500
+    assert reply.status in (502, 503), "as its time ends in an attempt or between two"
+    assert int(reply.route["held"]) > 0
+    assert (router.in_flight(), router.wired.plane.room.size) == (0, 0)
 
 
 async def test_a_route_that_sheds_holds_nobody(start: Start) -> None:

@@ -29,9 +29,10 @@ from fleet.terraform import tfvars
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _DOCUMENTS = Path("docs")
+_SPEC = Path("jobs/fleet.toml")
 
 _DESCRIPTION: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
-    click.option("--spec", "path", type=_FILE, default=Path("jobs/fleet.toml"), show_default=True, help="The fleet description."),
+    click.option("--spec", "path", type=_FILE, default=_SPEC, show_default=True, help="The fleet description."),
     click.option("-var-file", "--var-file", "var_files", type=_FILE, multiple=True, help="Overlay file; may be repeated, later wins."),
     click.option("-var", "--var", "variables", multiple=True, metavar="KEY=VALUE", help="Single value: -var router.port=8001."),
     click.option("--templates", type=_FOLDER, default=Path("templates"), show_default=True, help="Folder of the job templates."),
@@ -53,6 +54,9 @@ class Source:
         return bool(self.var_files or self.variables)
 
     def load(self) -> Loaded:
+        """Raises: SpecError"""
+        if self.path == _SPEC and not _SPEC.exists():
+            raise SpecError((Finding(str(_SPEC), "", "is not here; run this in the root of the checkout, or name a file with --spec"),))
         return load(self.path, var_files=self.var_files, variables=self.variables)
 
 

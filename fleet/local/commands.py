@@ -99,7 +99,7 @@ def urls(record: Record) -> str:
 def next_steps(record: Record) -> str:
     body = '{"model": "small-model", "messages": [{"role": "user", "content": "Hello"}]}'
     curl = f"curl {record.router}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
-    return f"up\n{urls(record)}\n\nTry:\n  {curl}\n  make status\n  make down"
+    return f"up\n{urls(record)}\n\nTry:\n  {curl}\n  {record.router}/docs in a browser: the whole API\n  make status\n  make down"
 
 
 def _started(state: Path, variables: tuple[str, ...], own_ports: bool) -> Record:

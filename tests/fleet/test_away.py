@@ -50,6 +50,12 @@ def test_a_key_is_made_for_names_only_that_fleet_toml_takes(name: str) -> None:
     assert (result.exit_code, "sk-wf-" in result.output) == (2, False)
 
 
+def test_outside_of_a_checkout_a_command_says_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["check"])
+    assert (result.exit_code, "run this in the root of the checkout, or name a file with --spec" in result.stderr) == (1, True)
+
+
 def test_the_list_of_commands_fits_a_screen_of_80_columns() -> None:
     _, _, commands = CliRunner().invoke(main, ["--help"], terminal_width=80).output.partition("Commands:")
     assert "pause" in commands

@@ -12,12 +12,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from fleet import metrics, names, statsd
 from fleet.consul import Consul
@@ -118,17 +118,26 @@ def wire(
             await store.close()
             await consul.close()
 
-    app = FastAPI(title="Warmfleet router", lifespan=lifespan)
+    admin_key = environment.get(names.ENV_ADMIN_KEY, "")
+    endpoints = (
+        providers.routes(plane, abroad, reports.everyone),
+        providers.admin_routes(simulations, reports.order, admin_key),
+        analytics.routes(plane, reports.everyone),
+        session_pages.routes(plane, store, admin_key),
+        roster_api.routes(roster, lambda: force.described, admin_key),
+    )
+    return Wired(spec, plane, store, protocol, _app(FastAPI(title="Warmfleet router", lifespan=lifespan), spec, plane, reports, endpoints))
+
+
+def _app(app: FastAPI, spec: Spec, plane: DataPlane, reports: Reports, endpoints: Iterable[APIRouter]) -> FastAPI:
+    """With what is asked of every request, and all endpoints."""
     app.add_middleware(Door, gate=lambda: plane.gate)
     app.add_middleware(BodyLimit, limit_bytes=lambda: plane.limits.max_body_bytes)
     api.install(app, plane, spec.fleet.name, reports.everyone)
-    app.include_router(providers.routes(plane, abroad, reports.everyone))
-    app.include_router(providers.admin_routes(simulations, reports.order, environment.get(names.ENV_ADMIN_KEY, "")))
-    app.include_router(analytics.routes(plane, reports.everyone))
-    app.include_router(session_pages.routes(plane, store, environment.get(names.ENV_ADMIN_KEY, "")))
-    app.include_router(roster_api.routes(roster, lambda: force.described, environment.get(names.ENV_ADMIN_KEY, "")))
+    for each in endpoints:
+        app.include_router(each)
     openapi.describe(app)
-    return Wired(spec, plane, store, protocol, app)
+    return app
 
 
 @dataclass(slots=True)

@@ -117,9 +117,9 @@ async def test_a_replica_that_says_when_to_come_back_is_left_alone_until_then(st
     if router.engines["large/a"].heard:
         assert resting.breaker.failures == 0
         resting.wake(router.wired.plane.clock() + 61)
-    for _ in range(12):
-        assert (await router.call(chat())).status == 200
-    assert len(router.engines["large/a"].heard) > 1
+    async with asyncio.timeout(30):  # it counts as full until its queue has been read again
+        while len(router.engines["large/a"].heard) <= 1:
+            assert (await router.call(chat())).status == 200
 
 
 async def test_retry_after_reaches_the_caller_in_slices(start: Start) -> None:

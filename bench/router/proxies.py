@@ -71,8 +71,9 @@ def fleet(name: str, backing: Backing, *, slo: Mapping[str, str] | None = None, 
 
 
 def limited(name: str, backing: Backing) -> dict[str, Any]:
-    """The same fleet for a tenant that has every limit, and a model that has a price."""
+    """The same fleet for a tenant that has every limit, a model that has a price, and a route that chooses."""
     described = fleet(name, backing)
+    described["route"][0]["strategy"] = "balanced"
     described["model"][0]["cost"] = {"input": 0.0001, "output": 0.0002}
     limits = {"requests_per_min": 10**9, "tokens_per_min": 10**12, "budget_usd": 1e6}
     return described | {"tenant": [{"name": "bench", "key_sha256": [digest(wire.KEY)], **limits}]}

@@ -16,7 +16,7 @@ from tests.autoscaler.build import NOW, fleet
 async def get(board: Board, path: str, *, now: float = NOW) -> tuple[int, str]:
     """One GET by the ASGI protocol itself: no client library and no socket is needed."""
     recorder = Recorder()
-    recorder.count(DECISIONS, "small-model", "none")
+    recorder.count(DECISIONS, "small-model", "none", "target")
     app = create_app(board, recorder, clock=lambda: now, late_after_s=60)
     sent: list[dict] = []  # type: ignore[type-arg]
 
@@ -48,7 +48,7 @@ async def test_status_shows_the_sentence_the_capacity_and_the_signals() -> None:
 
 
 async def test_metrics_are_prometheus_text() -> None:
-    assert 'warmfleet_autoscaler_decisions_total{model="small-model",direction="none"} 1' in (await get(Board(), "/metrics"))[1]
+    assert 'warmfleet_autoscaler_decisions_total{model="small-model",direction="none",reason="target"} 1' in (await get(Board(), "/metrics"))[1]
 
 
 async def test_explain_shows_what_was_new_with_all_that_it_rests_on() -> None:

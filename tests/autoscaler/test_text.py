@@ -59,7 +59,7 @@ def test_a_metric_that_a_router_has_is_noted_for_all_models() -> None:
 
 def test_an_idle_router_is_a_router() -> None:
     recorder = Recorder()
-    recorder.gauge(SESSIONS, value=0)
+    recorder.gauge(SESSIONS, "0", "small-model", value=0)
     assert router_values(prometheus_text(recorder)) == {}
 
 

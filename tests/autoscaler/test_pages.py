@@ -48,7 +48,8 @@ async def test_status_shows_the_sentence_the_capacity_and_the_signals() -> None:
 
 
 async def test_metrics_are_prometheus_text() -> None:
-    assert 'warmfleet_autoscaler_decisions_total{model="small-model",direction="none",reason="target"} 1' in (await get(Board(), "/metrics"))[1]
+    line = 'warmfleet_autoscaler_decisions_total{model="small-model",direction="none",reason="target"} 1'
+    assert line in (await get(Board(), "/metrics"))[1]
 
 
 async def test_explain_shows_what_was_new_with_all_that_it_rests_on() -> None:

@@ -26,6 +26,8 @@ PROVIDERS = {"nomad": "hashicorp/nomad", "consul": "hashicorp/consul", "datadog"
 """Schema -> address, in lower case as Terraform looks for it in a mirror."""
 PLATFORM = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
+_DEFAULT_HOST = ".".join(("registry", "terraform", "io"))  # what Terraform puts before an address without a host
+
 
 def main() -> int:
     try:
@@ -65,7 +67,7 @@ def _prepare(stand_in: Path, folder: Path) -> tuple[Path, dict[str, str]]:
 
 def _mirror(mirror: Path, stand_in: Path, schema: str, address: str) -> None:
     version = _version(schema)
-    full, system = f"registry.terraform.io/{address}", os.uname()
+    full, system = f"{_DEFAULT_HOST}/{address}", os.uname()
     place = mirror / full / version / f"{system.sysname.lower()}_{PLATFORM[system.machine]}"
     place.mkdir(parents=True)
     program = place / f"terraform-provider-{schema}_v{version}"

@@ -126,7 +126,7 @@ func (s standIn) GetResourceIdentitySchemas(context.Context, *tfprotov5.GetResou
 
 func main() {
 	if len(os.Args) != 3 {
-		log.Fatal("usage: stand-in ADDRESS SCHEMA.json, such as registry.terraform.io/hashicorp/nomad nomad.json")
+		log.Fatal("usage: stand-in HOST/NAMESPACE/NAME SCHEMA.json")
 	}
 	text, err := os.ReadFile(os.Args[2])
 	if err != nil {

@@ -62,18 +62,26 @@ class Attempt:
     async def _dial(self) -> None:
         pool = self.replica.pool
         try:
-            connection = await pool.dial(self._relay.plane.limits.connect_s)
+            connection = await pool.dial(self._connect_s)
         except OSError as error:
             self.replica.refused = True
             if not self.over:
                 why = "simulated" if isinstance(error, SimulatedFailure) else "connect"
-                self._failed(UpstreamFailed(f"No replica of {self.replica.model!r} takes connections: {error or 'timeout'}."), why)
+                self._failed(UpstreamFailed(self._unreachable(error)), why)
             return
         self.replica.refused = False
         if self.over:  # the caller has left meanwhile
             pool.give_back(connection)
         else:
             self._send(connection)
+
+    @property
+    def _connect_s(self) -> float:
+        return self._relay.plane.limits.connect_s
+
+    def _unreachable(self, error: OSError) -> str:
+        """What the caller is told of a dial that failed."""
+        return f"No replica of {self.replica.model!r} takes connections: {error or 'timeout'}."
 
     def _send(self, connection: Connection) -> None:
         self.connection = connection

@@ -21,7 +21,7 @@ from fleet import metrics
 from router import headers
 from router.attempt import Attempt
 from router.breaker import Event
-from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed, UpstreamSilent
+from router.errors import Busy, RouterError, UpstreamFailed, UpstreamSilent
 from router.providers import said
 from router.providers.limits import Charge
 from router.providers.remote import CHAT_PATH, estimated_tokens
@@ -58,21 +58,12 @@ class RemoteAttempt(Attempt):
             self._rest_while_full(self.at)
         super().begin()
 
-    async def _dial(self) -> None:
-        pool = self.replica.pool
-        try:
-            connection = await pool.dial(self._link.remote.provider.connect_s)
-        except OSError as error:
-            self.replica.refused = True
-            if not self.over:
-                why = "simulated" if isinstance(error, SimulatedFailure) else "connect"
-                self._failed(UpstreamFailed(f"The provider {self.replica.model!r} cannot be reached: {_cause(error)}."), why)
-            return
-        self.replica.refused = False
-        if self.over:  # the caller has left meanwhile
-            pool.give_back(connection)
-        else:
-            self._send(connection)
+    @property
+    def _connect_s(self) -> float:
+        return self._link.remote.provider.connect_s
+
+    def _unreachable(self, error: OSError) -> str:
+        return f"The provider {self.replica.model!r} cannot be reached: {_cause(error)}."
 
     def _send(self, connection: Connection) -> None:
         self.connection = connection

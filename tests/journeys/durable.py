@@ -37,7 +37,7 @@ class Durable:
 
     def start(self) -> None:
         for name in ("consul", "nomad-server", "nomad-client"):
-            self._start(name)
+            self.start_again(name)
 
     def kill(self, name: str) -> None:
         """-9, and gone."""
@@ -50,13 +50,14 @@ class Durable:
     def restart(self) -> None:
         """Starts what is dead, and waits until it answers."""
         for name in [name for name, agent in self.agents.items() if not is_alive(agent.process)]:
-            self._start(name)
+            self.start_again(name)
 
     def stop(self) -> None:
         for agent in reversed(self.agents.values()):
             agents.stop(agent)
 
-    def _start(self, name: str) -> None:
+    def start_again(self, name: str) -> None:
+        """Raises: StackError: it ended before it answered, or does not answer."""
         agent = self.agents[name] = self._spawned(name)
         path = "/v1/agent/self" if name == "nomad-client" else "/v1/status/leader"
         agents._await(agent, lambda: bool(agents._get(agent.address, path)))

@@ -67,8 +67,11 @@ class Fleet:
 
     def engines(self) -> tuple[str, ...]:
         """Addresses of all replicas that Consul reports passing."""
-        rows = self._health(self.names.model_service, {"passing": "true"})
-        return tuple(f"http://{row['Service']['Address']}:{row['Service']['Port']}" for row in rows)
+        return self._addresses(self.names.model_service)
+
+    def addresses(self, part: str) -> tuple[str, ...]:
+        """Where a part passes, as Consul reports it."""
+        return self._addresses(f"{self.record.fleet}-{part}")
 
     def passing(self, part: str) -> int:
         return self._passing(f"{self.record.fleet}-{part}")
@@ -143,6 +146,10 @@ class Fleet:
 
     def _document(self, key: str) -> bytes:
         return requests.get(f"{self.record.address('consul')}/v1/kv/{key}?raw", timeout=10).content
+
+    def _addresses(self, service: str) -> tuple[str, ...]:
+        rows = self._health(service, {"passing": "true"})
+        return tuple(f"http://{row['Service']['Address']}:{row['Service']['Port']}" for row in rows)
 
     def _passing(self, service: str, tag: str = "") -> int:
         return len(self._health(service, {"passing": "true", **({"tag": tag} if tag else {})}))

@@ -6,7 +6,7 @@ Law: a request adds a tuple to a queue and is done; router.written makes lines o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -15,11 +15,8 @@ from fleet.model import Router as Limits
 from fleet.recorder import Recorder
 from router import events
 from router.errors import CALLER_LEFT
+from router.facts import Facts, Ids
 from router.written import Written, pieces, to_stdout
-
-if TYPE_CHECKING:
-    from router.relay import Relay
-    from router.spans import Ids
 
 _LONGEST_ID: Final = 128
 
@@ -76,7 +73,7 @@ class AccessLog:
         self._wall = wall
         self._random = random
 
-    def note(self, relay: Relay, tags: tuple[str, str], status: int, took_s: float) -> None:
+    def note(self, relay: Facts, tags: tuple[str, str], status: int, took_s: float) -> None:
         """A request has been answered."""
         if self.rate < 1 and self._random() >= self.rate:
             return

@@ -11,24 +11,49 @@ anew and is nobody's failure. What becomes of the request is the relay's matter.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from abc import abstractmethod
+from typing import Final
 
 import msgspec
 
 from router import events, headers
 from router.breaker import CLEAN, Event
+from router.course import Course
 from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed
 from router.replica import Replica
 from router.upstream import Connection
 from router.verdict import Verdict, verdict
 
-if TYPE_CHECKING:
-    from router.relay import Relay
-
 _HOLD_BODY_BYTES: Final = 256 * 1024
 _HOLD_EVENTS_BYTES: Final = 64 * 1024
 _LONGEST_REST_S: Final = 120
 _PROBE_EVENT: Final = {Event.SUCCESS: Event.PROBE_OK, Event.FAILURE: Event.PROBE_FAILED, None: Event.PROBE_LEFT}
+
+
+class Trying(Course):
+    """What an attempt asks and reports."""
+
+    attempt: Attempt | None = None
+
+    @abstractmethod
+    def message(self, replica: Replica) -> tuple[bytes, bytes]:
+        """The head and body that a replica is sent. Raises: BadRequest: the body is not JSON in a part that nobody looked at yet."""
+
+    @abstractmethod
+    def content(self, attempt: Attempt, connection: Connection) -> None:
+        """A stream's first events with content."""
+
+    @abstractmethod
+    def whole(self, attempt: Attempt, connection: Connection, body: bytes) -> None:
+        """A complete answer that is not a stream."""
+
+    @abstractmethod
+    def large(self, attempt: Attempt, connection: Connection) -> None:
+        """The beginning of an answer that is too large to hold and not a stream."""
+
+    @abstractmethod
+    def failed(self, attempt: Attempt, error: RouterError, why: str, event: Event | None) -> None:
+        """Leaves the attempt and tries the next place."""
 
 
 class Attempt:
@@ -45,7 +70,7 @@ class Attempt:
     usage: events.Usage | None = None
     _task: asyncio.Task[None] | None = None
 
-    def __init__(self, relay: Relay, replica: Replica, now: float) -> None:
+    def __init__(self, relay: Trying, replica: Replica, now: float) -> None:
         self._relay = relay
         self.replica = replica
         self.at = now

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from fleet.model import Model
 from fleet.provider import Provider
 from fleet.serving import Strategy
+from router.answered import Answered
 from router.catalogue import Catalogue, Plan
 from router.choice.cache import DecisionCache, alike, fingerprint
 from router.choice.candidate import Candidate, Need
@@ -27,9 +28,6 @@ from router.choice.window import Sample, Window
 from router.choice.wish import NO_WISH, Wish
 from router.errors import NoModelFits
 from router.tally import Tally
-
-if TYPE_CHECKING:
-    from router.usage import Answered
 
 _NANO: Final = 1e9
 _UNKNOWN: Final = Classification("general", 0.0, 0.0)

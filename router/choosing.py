@@ -11,22 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from router.catalogue import Plan
 from router.choice.wish import NO_WISH, BadWish, Wish, parse
+from router.course import Placed
 from router.errors import BadRequest, RouterError
+from router.plane import DataPlane
 from router.tenants.prices import Prices
 from router.usage import Usage
-
-if TYPE_CHECKING:
-    from router.plane import DataPlane
-    from router.relay import Relay
 
 FIELDS: Final = ("strategy", "capability", "max_cost", "max_latency_ms", "required_quality")
 
 
-def choose(relay: Relay, plan: Plan) -> None:
+def choose(relay: Placed, plan: Plan) -> None:
     """Places a request by its plan in the order that is best for it, or refuses it."""
     ordered = _chosen(relay, plan)
     if ordered is None:
@@ -38,7 +36,7 @@ def choose(relay: Relay, plan: Plan) -> None:
         relay.visit.admit(relay, ordered)
 
 
-def _chosen(relay: Relay, plan: Plan) -> Plan | None:
+def _chosen(relay: Placed, plan: Plan) -> Plan | None:
     """The plan in the order that was chosen, or as it is where nothing is to be chosen. None: it was refused, and the relay has ended."""
     try:
         asked = relay.head.wish
@@ -92,13 +90,13 @@ def _text(value: object) -> str:
     return f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def _begins(relay: Relay) -> bool:
+def _begins(relay: Placed) -> bool:
     """No session, or one that has not been served yet and has no model of its own."""
     session = relay.session
     return session is None or not (session.home or session.model)
 
 
-def _keep(relay: Relay, before: Plan, ordered: Plan) -> None:
+def _keep(relay: Placed, before: Plan, ordered: Plan) -> None:
     """What its first turn was given stays the session's."""
     session = relay.session
     if session is not None:

@@ -6,22 +6,17 @@ this part can break and go on again like the first one. Only this part pays for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from router import events
 from router.resume import Voice
-from router.stream import EventStream
+from router.stream import EventStream, Streamed
 from router.transcript import Transcript
 from router.upstream import Connection
-
-if TYPE_CHECKING:
-    from router.relay import Relay
 
 
 class ContinuedStream(EventStream):
     __slots__ = ("_partial", "_voice")
 
-    def __init__(self, relay: Relay, connection: Connection, said: Transcript, held: bytes, rest: bytes) -> None:
+    def __init__(self, relay: Streamed, connection: Connection, said: Transcript, held: bytes, rest: bytes) -> None:
         self._voice = Voice(said)
         self._partial = b"" if connection.complete else rest
         super().__init__(relay, connection, self._voice.retold(held), rest if connection.complete else b"")

@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from router import traced
 from router.dialects import Dialect
 from router.errors import RouterError
 from router.headers import RequestHead
 from router.inflate import inflated
+from router.plane import DataPlane
 from router.relay import Relay
 
-if TYPE_CHECKING:
-    from router.protocol import RouterProtocol
+
+class Line(Protocol):
+    """The connection. `flow`, `transport` and `client` are uvicorn's."""
+
+    plane: DataPlane
+    write: Callable[[bytes], None]
+    flow: Any
+    transport: Any
+    client: tuple[str, int] | None
+
+    def refuse_exchange(self, exchange: Exchange, error: RouterError) -> None:
+        """Answers what no relay gets, and closes."""
+
+    def next_exchange(self, exchange: Exchange) -> None:
+        """An exchange has been answered."""
 
 
 class _NobodyWaits:
@@ -41,7 +56,7 @@ class Exchange:
     _relay: Relay | None = None
 
     def __init__(  # noqa: PLR0917 - by place, because that costs least and one is made for every request
-        self, line: RouterProtocol, path: bytes, dialect: Dialect, head: RequestHead, keep_alive: bool, chunks: bool
+        self, line: Line, path: bytes, dialect: Dialect, head: RequestHead, keep_alive: bool, chunks: bool
     ) -> None:
         self._line = line
         self._path = path

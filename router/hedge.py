@@ -9,18 +9,20 @@ The loser is closed at once; that is no strike, and its tokens are nobody's. Whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fleet import metrics
-from router.attempt import Attempt
+from router.attempt import Attempt, Trying
 from router.breaker import Event
 from router.select import NoCandidate, select
 
-if TYPE_CHECKING:
-    from router.relay import Relay
+
+class Raced(Trying):
+    """`rival`: the second attempt. `hedged`: there was one."""
+
+    rival: Attempt | None = None
+    hedged = False
 
 
-def start_if_due(relay: Relay, now: float) -> None:
+def start_if_due(relay: Raced, now: float) -> None:
     """Starts the rival of an attempt that has been without content for too long."""
     attempt, plane = relay.attempt, relay.plane
     if attempt is None or relay.hedged or relay.begun is not None or not (relay.ask and relay.ask.stream):
@@ -38,7 +40,7 @@ def start_if_due(relay: Relay, now: float) -> None:
     relay.rival.begin()
 
 
-def settle(relay: Relay, winner: Attempt) -> None:
+def settle(relay: Raced, winner: Attempt) -> None:
     """One of two has content: it becomes the attempt."""
     loser = relay.attempt if winner is relay.rival else relay.rival
     relay.plane.recorder.count(metrics.HEDGES, winner.replica.model, "rival" if winner is relay.rival else "first")
@@ -47,7 +49,7 @@ def settle(relay: Relay, winner: Attempt) -> None:
         loser.drop()
 
 
-def lost_one(relay: Relay, attempt: Attempt, event: Event | None) -> None:
+def lost_one(relay: Raced, attempt: Attempt, event: Event | None) -> None:
     """One of two has failed: the other one is left."""
     relay.attempt, relay.rival = relay.rival if attempt is relay.attempt else relay.attempt, None
     relay.tried += (attempt.replica,)

@@ -7,14 +7,10 @@ cut where the connection was reset, and JSON also where it was closed before a l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from router import answers, headers, trace
 from router.breaker import Event
+from router.course import Course
 from router.upstream import Connection
-
-if TYPE_CHECKING:
-    from router.relay import Relay
 
 _TAIL_BYTES = 4096
 
@@ -24,7 +20,7 @@ class Passage:
 
     __slots__ = ("_chunks", "_connection", "_relay", "_status", "_tail")
 
-    def __init__(self, relay: Relay, connection: Connection, status: int) -> None:
+    def __init__(self, relay: Course, connection: Connection, status: int) -> None:
         self._relay = relay
         self._connection = connection
         self._status = status
@@ -72,6 +68,9 @@ class Passage:
         self._connection.keep = False
         self._relay.sink.cut()
         self._relay.finish(502, event)
+
+    def generated(self) -> None:
+        return None
 
     def _end(self) -> None:
         if self._chunks and not self._relay.write(answers.LAST_CHUNK):

@@ -7,18 +7,16 @@ everything that could be tried before still can.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from router import answers, trace
-
-if TYPE_CHECKING:
-    from router.relay import Relay
+from router.course import Course
 
 COMMENT: Final = b": keep-alive\n\n"
 _FIELDS: Final = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 
 
-def comment(relay: Relay) -> None:
+def comment(relay: Course) -> None:
     """Sends a sign of life, after the head if that has not gone out yet."""
     sink, head = relay.sink, b""
     if not relay.opened:
@@ -28,7 +26,7 @@ def comment(relay: Relay) -> None:
     relay.write(head + (answers.chunk(COMMENT) if sink.chunks else COMMENT))
 
 
-def end(relay: Relay, body: bytes) -> bool:
+def end(relay: Course, body: bytes) -> bool:
     """Ends the stream with a JSON body that was not one. False: the caller has left."""
     data = relay.dialect.failure(body.replace(b"\n", b" "))  # in JSON a raw newline is never part of a string
     return relay.write(answers.chunk(data) + answers.LAST_CHUNK if relay.sink.chunks else data)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal
 
 from fleet import metrics
 from router import answers, choosing, events, headers, hedge, preamble, requests, resumption, selector, trace, trail
@@ -27,49 +26,25 @@ from router.headers import RequestHead
 from router.metered import MeteredStream
 from router.passage import Passage
 from router.plane import DataPlane
+from router.providers.attempt import RemoteAttempt
 from router.ramp import NO_LIMIT
 from router.replica import Replica
-from router.resumption import Resumption
 from router.select import Choice, NoCandidate, Reason, select
 from router.sessions import Session
 from router.sink import Sink
-from router.spans import Ids
 from router.stream import EventStream
-from router.sweep import sweep
+from router.sweep import Swept, sweep
 from router.tally import UNKNOWN
-from router.tenant import Tenant, Visit, tenant
+from router.tenant import Tenant, tenant
 from router.upstream import Connection
-from router.waiting import Wait, again, no_room
+from router.waiting import again, no_room
 
 MOST_ATTEMPTS = 6
 
 
-class Relay:
-    # Class-level defaults: a request sets only what it needs, which halves the cost of making one.
-    ask: requests.Ask | None = None
-    plan: Plan | None = None
-    model: str | None = None  # the one that answers
-    session_id: str | None = None
-    session: Session | None = None
+class Relay(Swept):
     home: Replica | None = None
-    attempt: Attempt | None = None
-    rival: Attempt | None = None  # a second one beside it: see hedge
     begun: EventStream | Passage | None = None
-    resumption: Resumption | None = None
-    tried: tuple[Replica, ...] = ()
-    wait: Wait | None = None
-    opened = False  # the caller has the head of a stream already
-    held_s = 0.0
-    done = hedged = False
-    attempts = resumes = 0
-    paused_at: float | None = None
-    ttft_s: float | None = None
-    usage: events.Usage | None = None
-    ids: Ids | None = None  # of its span, where it is traced
-    reason: Reason | Literal["-"] = "-"  # why the last attempt was where it was
-    moves = ""  # why the ones before it were left
-    visit: Visit | None = None  # of a tenant, where there are any
-    hides_usage = False  # its stream says a usage that the caller did not ask for
     _task: asyncio.Task[None] | None = None
     _at_home: Reason = "home"
     _moved: str | None = None
@@ -153,6 +128,12 @@ class Relay:
         else:
             self._attempt(plan)
 
+    def own(self, session: Session) -> None:
+        """Its session is its tenant's from now on."""
+        self.session = session
+        if self.session_id is not None:
+            self.plane.sessions.put(self.session_id, session, self.plane.clock(), self.tenant)
+
     @property
     def tenant(self) -> Tenant:
         return self.visit.name if self.visit is not None else tenant(self.head.authorization, self.sink.peer)
@@ -182,7 +163,7 @@ class Relay:
             self._count_move(replica, self._moved)
         self.attempts += 1
         remote = replica.remote
-        self.attempt = attempt = Attempt(self, replica, now) if remote is None else remote.attempt(self, replica, now)
+        self.attempt = attempt = Attempt(self, replica, now) if remote is None else RemoteAttempt(self, replica, now, remote)
         if probe:
             attempt.probe = True
             replica.report(Event.PROBE, now)

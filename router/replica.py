@@ -9,17 +9,14 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from fleet.model import Slo
 from router import ramp
 from router.breaker import CLEAN, Breaker, Event, State, step
+from router.providers.link import Link
 from router.snapshot import Endpoint
 from router.tally import ModelCounts
 from router.upstream import Pool
-
-if TYPE_CHECKING:
-    from router.providers.link import Link
 
 
 class Replica:

@@ -12,21 +12,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from fleet import metrics
 from router import events, resume
+from router.attempt import Attempt
 from router.breaker import Event, State
 from router.continued import ContinuedStream
+from router.course import Placed
+from router.replica import Replica
 from router.select import Choice, NoCandidate, select
-from router.stream import EventStream
+from router.stream import EventStream, Streamed
 from router.transcript import Transcript
 from router.upstream import Connection
-
-if TYPE_CHECKING:
-    from router.attempt import Attempt
-    from router.relay import Relay
-    from router.replica import Replica
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,11 @@ MOST_RESUMES: Final = 4
 _KNOCK_S: Final = 1.0
 
 
-def resume_elsewhere(relay: Relay, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
+class Resumed(Streamed, Placed):
+    resumption: Resumption | None = None
+
+
+def resume_elsewhere(relay: Resumed, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
     """Goes on with a broken stream at another replica of its model. False: this one cannot go on; its caller must be told."""
     attempt = relay.attempt
     if attempt is None or relay.done or relay.resumes >= MOST_RESUMES:
@@ -52,7 +54,7 @@ def resume_elsewhere(relay: Relay, stream: EventStream, why: str, reason: str, e
     return True
 
 
-def move_away(relay: Relay, stream: EventStream, reason: str) -> bool:
+def move_away(relay: Resumed, stream: EventStream, reason: str) -> bool:
     """Moves a stream that flows, if its text can go on and another replica is warm. False: it stays where it is."""
     attempt, plane = relay.attempt, relay.plane
     if attempt is None or relay.resumes >= MOST_RESUMES:
@@ -67,7 +69,7 @@ def move_away(relay: Relay, stream: EventStream, reason: str) -> bool:
     return True
 
 
-def _start(relay: Relay, resumption: Resumption, replica: Replica, event: Event | None) -> None:
+def _start(relay: Resumed, resumption: Resumption, replica: Replica, event: Event | None) -> None:
     log.warning("stream %s left %s: %s", relay.request_id.decode(), replica.trace.decode(), resumption.reason)
     resumption.until = relay.plane.clock() + replica.slo.first_token_s
     relay.resumes += 1
@@ -84,7 +86,7 @@ class Resumption:
     `until`, `next_at`: monotonic seconds. `knocking`: the attempt under way is a knock.
     """
 
-    relay: Relay
+    relay: Resumed
     stream: EventStream
     said: Transcript
     model: str

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from router.headers import RequestHead
-    from router.relay import Relay
-    from router.replica import Replica
-
-
-class Ids(NamedTuple):
-    """Of a span, in the form in which Datadog joins logs to traces."""
-
-    trace: str
-    span: str
+from router.facts import Facts, Ids
+from router.headers import RequestHead
+from router.replica import Replica
 
 
 class Step(Protocol):
@@ -34,8 +26,8 @@ class Span(Protocol):
 
     def step(self, replica: Replica) -> Step: ...
 
-    def end(self, relay: Relay, status: int) -> None:
-        """With what the relay knows of the request. Once, after its steps."""
+    def end(self, facts: Facts, status: int) -> None:
+        """With what is known of the request. Once, after its steps."""
 
 
 class Traces(Protocol):

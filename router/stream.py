@@ -7,17 +7,21 @@ replica can go on. What was sent is kept by reference for that (see transcript),
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import abstractmethod
 
 from router import answers, events, headers, resume, trace
 from router.breaker import Event
+from router.course import Course
 from router.errors import StreamTruncated, encode
 from router.tally import UNKNOWN
 from router.transcript import Transcript
 from router.upstream import Connection
 
-if TYPE_CHECKING:
-    from router.relay import Relay
+
+class Streamed(Course):
+    @abstractmethod
+    def resume_elsewhere(self, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
+        """A stream has broken. False: it cannot go on elsewhere."""
 
 
 class EventStream:
@@ -38,7 +42,7 @@ class EventStream:
         "_write",
     )
 
-    def __init__(self, relay: Relay, connection: Connection, first: bytes, rest: bytes) -> None:
+    def __init__(self, relay: Streamed, connection: Connection, first: bytes, rest: bytes) -> None:
         self._relay = relay
         self._connection = connection
         self._parts = [first]  # stays the same list: `_keep` is its own method, so that keeping a chunk costs no Python frame
@@ -123,7 +127,6 @@ class EventStream:
         return said
 
     def generated(self) -> int:
-        """Events that were sent: about as many tokens, where the engine has not counted them."""
         return self._gone + _count(self._parts)
 
     def _shown(self, data: bytes) -> bytes:

@@ -5,20 +5,30 @@ Law: at most one of them acts in a sweep, and the clocks first. Nothing here run
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import abstractmethod
 
 from router import hedge
 from router.breaker import Event
 from router.clocks import MOVING_S, Clock, overdue
 from router.errors import UpstreamSilent
+from router.hedge import Raced
+from router.resumption import Resumed
 from router.stream import EventStream
 from router.transcript import chunks_bytes
-
-if TYPE_CHECKING:
-    from router.relay import Relay
+from router.waiting import Waiter
 
 
-def sweep(relay: Relay, now: float) -> None:
+class Swept(Raced, Resumed, Waiter):
+    @abstractmethod
+    def silent_s(self, now: float) -> float:
+        """Since the engine last said something, as far as the sweeps have seen."""
+
+    @abstractmethod
+    def move_away(self, reason: str) -> bool:
+        """Moves a stream to another replica of its model, because its own will be stopped. False: it stays."""
+
+
+def sweep(relay: Swept, now: float) -> None:
     clock = _overdue(relay, now)
     if clock is not None:
         _ran_out(relay, clock)
@@ -34,13 +44,13 @@ def sweep(relay: Relay, now: float) -> None:
         hedge.start_if_due(relay, now)
 
 
-def _moved(relay: Relay, now: float) -> bool:
+def _moved(relay: Swept, now: float) -> bool:
     """Its replica has left Consul and is about to be killed: the stream goes on elsewhere, if it can. Asked until it is too late."""
     attempt = relay.attempt
     return attempt is not None and 0 <= now - attempt.replica.move_at < MOVING_S and relay.move_away("drain")
 
 
-def _overdue(relay: Relay, now: float) -> Clock | None:
+def _overdue(relay: Swept, now: float) -> Clock | None:
     attempt, plane = relay.attempt, relay.plane
     slo = attempt.replica.slo if attempt is not None else plane.catalogue.slo("")
     return overdue(
@@ -56,7 +66,7 @@ def _overdue(relay: Relay, now: float) -> Clock | None:
     )
 
 
-def _ran_out(relay: Relay, clock: Clock) -> None:
+def _ran_out(relay: Swept, clock: Clock) -> None:
     error = UpstreamSilent(f"The engine took too long: the {clock.value} clock ran out.")
     if clock is Clock.CALLER:
         relay.sink.cut()

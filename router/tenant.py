@@ -5,14 +5,13 @@ The latter is for fairness only (queues, the session table), never for permissio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from router.catalogue import Plan
-    from router.relay import Relay
-    from router.sessions import Session
-    from router.tenants.bound import Bound
-    from router.usage import Answered
+from router.answered import Answered
+from router.catalogue import Plan
+from router.errors import RouterError
+from router.sessions import Session
+from router.tenants.bound import Bound
 
 Tenant: TypeAlias = int | str
 
@@ -20,6 +19,31 @@ Tenant: TypeAlias = int | str
 def tenant(authorization: bytes | None, peer: str) -> Tenant:
     """`authorization`: the header as it came. A key's number is this process's own: it means nothing elsewhere."""
     return hash(authorization) if authorization else peer
+
+
+class Comer(Protocol):
+    """A request that wants to be served, as its visit sees it. `session` and `plan` may be changed by it, and what the body says."""
+
+    @property
+    def path(self) -> bytes: ...
+    @property
+    def session_id(self) -> str | None: ...
+    @property
+    def done(self) -> bool: ...
+
+    body: bytes
+    plan: Plan | None
+    session: Session | None
+    hides_usage: bool
+
+    def own(self, session: Session) -> None:
+        """Its session is this tenant's from now on."""
+
+    def place(self, plan: Plan) -> None:
+        """It may be served."""
+
+    def fail(self, error: RouterError) -> None:
+        """It may not."""
 
 
 class Visit(Protocol):
@@ -42,7 +66,7 @@ class Visit(Protocol):
     def claim(self, session: Session) -> Session:
         """The session as this tenant's. Raises: UnknownSession: it is another one's."""
 
-    def admit(self, relay: Relay, plan: Plan) -> None:
+    def admit(self, relay: Comer, plan: Plan) -> None:
         """Calls `relay.place` when it may be served, or `relay.fail`; now or soon."""
 
     def settle(self, facts: Answered) -> None:

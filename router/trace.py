@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from router.relay import Relay
+from router.facts import Facts
 
 
-def lines(relay: Relay) -> bytes:
+def lines(relay: Facts) -> bytes:
     """Each ends in CRLF."""
     plan, attempt = relay.plan, relay.attempt
     reason = f"{relay.reason}; moved={relay.moves}" if relay.moves else relay.reason

@@ -11,14 +11,11 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from router.facts import Facts, Ids
 from router.headers import RequestHead
 from router.replica import Replica
-from router.spans import Ids
-
-if TYPE_CHECKING:
-    from router.relay import Relay
 
 _MOST_FOLLOWED_PER_S: Final = 20  # callers may ask for traces; they may not slow the router down with it
 _W3C: Final = b"raceparent: "
@@ -140,15 +137,15 @@ class DatadogSpan:
         span.set_tag("replica", replica.endpoint.alloc_id)
         return DatadogStep(self._library, span)
 
-    def end(self, relay: Relay, status: int) -> None:
+    def end(self, facts: Facts, status: int) -> None:
         span = self._span
-        for name, value in _facts(relay, status).items():
+        for name, value in _tags(facts, status).items():
             if value is not None:
                 span.set_tag(name, value)
         if status >= 500:
             span.error = 1
             span.set_tag("error.type", str(status))
-            span.set_tag("error.message", relay.moves or "no candidate")
+            span.set_tag("error.message", facts.moves or "no candidate")
         span.finish()
 
 
@@ -177,21 +174,21 @@ def _lines(library: Library, span: Any) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode("latin-1")
 
 
-def _facts(relay: Relay, status: int) -> dict[str, str | float | None]:
+def _tags(facts: Facts, status: int) -> dict[str, str | float | None]:
     """Tags of a request's span; None: not known."""
-    plan, usage = relay.plan, relay.usage
+    plan, usage = facts.plan, facts.usage
     return {
         "http.status_code": str(status),
-        "request_id": relay.request_id.decode("latin-1"),
-        "model": relay.model or (plan.wanted if plan is not None else None),
+        "request_id": facts.request_id.decode("latin-1"),
+        "model": facts.model or (plan.wanted if plan is not None else None),
         "route": plan.route if plan is not None else None,
         "selector": str(plan.selector) if plan is not None and plan.selector is not None else None,
-        "reason": relay.reason,
-        "moves": relay.moves or None,
-        "attempts": relay.attempts,
-        "resumes": relay.resumes,
-        "held_ms": relay.held_s * 1000,
-        "ttft_ms": None if relay.ttft_s is None else relay.ttft_s * 1000,
+        "reason": facts.reason,
+        "moves": facts.moves or None,
+        "attempts": facts.attempts,
+        "resumes": facts.resumes,
+        "held_ms": facts.held_s * 1000,
+        "ttft_ms": None if facts.ttft_s is None else facts.ttft_s * 1000,
         "input_tokens": None if usage is None else usage.prompt_tokens,
         "output_tokens": None if usage is None else usage.completion_tokens,
     }

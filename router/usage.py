@@ -10,48 +10,17 @@ A listener must not wait: it is called beside the requests.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-import msgspec
-
+from router.answered import Answered, Outcome
 from router.errors import CALLER_LEFT
-from router.stream import EventStream
+from router.facts import Facts
 from router.tally import UNKNOWN
 from router.tenants.prices import Prices
-
-if TYPE_CHECKING:
-    from router.relay import Relay
 
 _BYTES_PER_TOKEN: Final = 4
 _LONGEST_ID: Final = 128
 _MOST_TOKENS: Final = 10**9
-
-Outcome = Literal["answered", "refused", "failed", "left"]
-
-
-class Answered(msgspec.Struct, frozen=True, gc=False):
-    """`time`: seconds since the epoch, at the end. `model`: the model or provider that answered, "-" if none did.
-
-    `failed`: the models and providers whose attempts failed, in order. `counted`: the engine counted the tokens. `tenant` and `session` are
-    empty where there is none. Money in nanodollars.
-    """
-
-    time: float
-    request_id: str
-    tenant: str
-    session: str
-    route: str
-    model: str
-    status: int
-    outcome: Outcome
-    attempts: int
-    failed: tuple[str, ...]
-    input_tokens: int
-    output_tokens: int
-    counted: bool
-    cost_nano: int
-    latency_s: float
-    ttft_s: float | None
 
 
 class Listener(Protocol):
@@ -78,7 +47,7 @@ class Usage:
         self._wall = wall
         self.listeners = listeners
 
-    def tell(self, relay: Relay, tags: tuple[str, str], status: int, took_s: float) -> None:
+    def tell(self, relay: Facts, tags: tuple[str, str], status: int, took_s: float) -> None:
         """The request is over; `tags` are its model and route."""
         model, route = tags if relay.attempts else (UNKNOWN, tags[1])
         tokens, visit = tokens_of(relay, status), relay.visit
@@ -114,14 +83,15 @@ def _outcome(status: int) -> Outcome:
     return "failed" if status >= 500 else "refused"
 
 
-def tokens_of(relay: Relay, status: int) -> Tokens:
+def tokens_of(relay: Facts, status: int) -> Tokens:
     """What a request has used."""
     usage = relay.usage or (relay.attempt.usage if relay.attempt is not None else None)
     if usage is not None:
         return Tokens(_sane(usage.prompt_tokens), _sane(usage.completion_tokens), counted=True)
     prompt = len(relay.body) // _BYTES_PER_TOKEN
-    if isinstance(relay.begun, EventStream):
-        return Tokens(prompt, relay.begun.generated(), counted=False)
+    sent = relay.begun.generated() if relay.begun is not None else None
+    if sent is not None:
+        return Tokens(prompt, sent, counted=False)
     if status == 200 and relay.attempts:
         return _whole(relay, prompt)
     return Tokens(prompt, 0, counted=False) if status == CALLER_LEFT and relay.attempts else _NONE
@@ -132,7 +102,7 @@ def _sane(tokens: int) -> int:
     return min(max(tokens, 0), _MOST_TOKENS)
 
 
-def _whole(relay: Relay, prompt: int) -> Tokens:
+def _whole(relay: Facts, prompt: int) -> Tokens:
     """Of an answer that is whole and says no usage: the engine generated nothing, or nobody knows how much."""
     bound = relay.visit.bound if relay.visit is not None else None
     if bound is not None and not bound.generates:

@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
+from router.answered import Answered, Outcome
 from router.rotated import RotatedFile
 from router.tenants.prices import NANO
-from router.usage import Answered, Outcome
 from router.written import Written, to_stdout
 
 OFF: Final = "off"

@@ -12,11 +12,12 @@ it carries at once. A caller that leaves gives up its place at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from fleet import metrics
 from router import headers, hold, preamble
 from router.catalogue import Plan
+from router.course import Placed
 from router.errors import TooManyHeld
 from router.eta import UNKNOWN, warmth
 from router.hold import Fate
@@ -24,14 +25,15 @@ from router.replica import Replica
 from router.select import Choice, NoCandidate
 from router.tenant import Tenant
 
-if TYPE_CHECKING:
-    from router.relay import Relay
-
 _MOST_LOST: Final = 6  # engines that may die of one request: it may be the reason
 _AT_ONCE: Final = 2  # times its concurrency: enough for its batches to stay full
 
 
-def no_room(relay: Relay, plan: Plan, none: NoCandidate) -> None:
+class Waiter(Placed):
+    wait: Wait | None = None
+
+
+def no_room(relay: Waiter, plan: Plan, none: NoCandidate) -> None:
     """Holds, downgrades or sheds a request that has not been tried anywhere."""
     plane = relay.plane
     hold_s = plan.cold.hold_s if plane.limits.max_held else 0.0
@@ -49,7 +51,7 @@ def no_room(relay: Relay, plan: Plan, none: NoCandidate) -> None:
         relay.fail(plane.refusal(plan, none))
 
 
-def again(relay: Relay, plan: Plan) -> bool:
+def again(relay: Waiter, plan: Plan) -> bool:
     """Holds a request that has lost every engine it was sent to: killed, and as a rule started again in seconds at the same place.
 
     Engines that still listen are told from those by a second round: it is only waited on if nobody is left behind one of the ports.
@@ -65,7 +67,7 @@ def again(relay: Relay, plan: Plan) -> bool:
     return True
 
 
-def _all_gone(relay: Relay) -> bool:
+def _all_gone(relay: Waiter) -> bool:
     """`moves` are those of the whole request, `tried` the engines since it was held last."""
     moves = relay.moves.split(",")
     if not {"connect", "connection"}.issuperset(moves) or moves.count("connection") >= _MOST_LOST:
@@ -73,7 +75,7 @@ def _all_gone(relay: Relay) -> bool:
     return ("connect" in moves[-len(relay.tried) :] or not relay.held_s) and not any(replica.remote for replica in relay.tried)
 
 
-def _held(relay: Relay, plan: Plan, none: NoCandidate, patience_s: float) -> bool:
+def _held(relay: Waiter, plan: Plan, none: NoCandidate, patience_s: float) -> bool:
     """False: the room is full."""
     wait = Wait(relay, plan, none, patience_s)
     if not relay.plane.room.enter(wait):
@@ -87,7 +89,7 @@ class Wait:
 
     __slots__ = ("_comment_at", "_none", "_relay", "_since", "_until", "chain", "plan", "size_bytes", "tenant", "wanted")
 
-    def __init__(self, relay: Relay, plan: Plan, none: NoCandidate, patience_s: float) -> None:
+    def __init__(self, relay: Waiter, plan: Plan, none: NoCandidate, patience_s: float) -> None:
         self.plan = plan
         self.chain = plan.first
         self.wanted = plan.wanted

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 
 from router.analytics import sums
 from router.analytics.sums import HOUR_S, Key, Sums
+from router.answered import Answered
 from router.errors import AnalyticsAway
-from router.usage import Answered
 
 log = logging.getLogger(__name__)
 

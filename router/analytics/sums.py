@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
+from router.answered import Answered
 from router.tally import UNKNOWN
-from router.usage import Answered
 
 HOUR_S = 3600
 

@@ -15,24 +15,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from fleet import metrics
 from router import headers
-from router.attempt import Attempt
+from router.attempt import Attempt, Trying
 from router.breaker import Event
 from router.errors import Busy, RouterError, UpstreamFailed, UpstreamSilent
 from router.providers import said
 from router.providers.limits import Charge
+from router.providers.link import Link
 from router.providers.remote import CHAT_PATH, estimated_tokens
 from router.providers.verdict import Verdict, is_key_error, is_strike, refuses_key, verdict
+from router.replica import Replica
 from router.stream import EventStream
 from router.upstream import Connection
-
-if TYPE_CHECKING:
-    from router.providers.link import Link
-    from router.relay import Relay
-    from router.replica import Replica
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +45,7 @@ class RemoteAttempt(Attempt):
     _charge: Charge | None = None
     _timer: asyncio.TimerHandle | None = None
 
-    def __init__(self, relay: Relay, replica: Replica, now: float, link: Link) -> None:
+    def __init__(self, relay: Trying, replica: Replica, now: float, link: Link) -> None:
         super().__init__(relay, replica, now)
         self._link = link
 

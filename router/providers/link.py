@@ -1,18 +1,12 @@
-"""A provider as the data plane has it: its far side, its limits, and the attempt that a relay makes there."""
+"""A provider as the data plane has it: its far side and its limits. Attempts at it: router.providers.attempt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from router.providers.attempt import RemoteAttempt
 from router.providers.limits import Limits
 from router.providers.remote import Remote
-
-if TYPE_CHECKING:
-    from router.relay import Relay
-    from router.replica import Replica
-
 
 _SAID_AGAIN_S: Final = 60.0
 
@@ -36,6 +30,3 @@ class Link:
     def continues(self) -> bool:
         """It can be asked for the rest of a broken stream."""
         return self.remote.provider.continues
-
-    def attempt(self, relay: Relay, replica: Replica, now: float) -> RemoteAttempt:
-        return RemoteAttempt(relay, replica, now, self)

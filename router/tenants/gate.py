@@ -13,23 +13,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from fleet import metrics
 from fleet.model import Spec
 from fleet.recorder import Recorder
+from router.answered import Answered
 from router.catalogue import Catalogue, Plan
 from router.errors import BudgetSpent, LimitsAway, NoKey, NotAllowed, RouterError, TooManyRequests, TooManyTokens, UnknownSession
 from router.sessions import Session
+from router.tenant import Comer
 from router.tenants import keys
 from router.tenants.account import Account
 from router.tenants.bound import Bound
 from router.tenants.prices import NANO, Prices, usd
 from router.tenants.rows import Answer, Ask, Settle, Verdict
-
-if TYPE_CHECKING:
-    from router.relay import Relay
-    from router.usage import Answered
 
 _HOUR_S: Final = 3600
 _REASONS: Final = {
@@ -117,7 +115,7 @@ class Visit:
         self._gate = gate
         self._account = account
         self._ask: Ask | None = None
-        self._relay: Relay | None = None
+        self._relay: Comer | None = None
         self._slot: int | None = None  # None: nothing was granted; negative: it was let in although nobody knew
 
     # what it may use
@@ -152,7 +150,7 @@ class Visit:
 
     # whether there is room for it
 
-    def admit(self, relay: Relay, plan: Plan) -> None:
+    def admit(self, relay: Comer, plan: Plan) -> None:
         """Calls `relay.place` when it may be served, or `relay.fail`; now or soon."""
         try:
             self._claim_of(relay)
@@ -167,15 +165,15 @@ class Visit:
             self._relay = relay
             self._gate.books.ask(ask, self._told)
 
-    def _claim_of(self, relay: Relay) -> None:
+    def _claim_of(self, relay: Comer) -> None:
         session, relay.session = relay.session, None
         if session is None or relay.session_id is None:
             return
         relay.session = mine = self.claim(session)
         if mine is not session:
-            relay.plane.sessions.put(relay.session_id, mine, relay.plane.clock(), self.name)
+            relay.own(mine)
 
-    def _asks(self, relay: Relay, plan: Plan) -> Ask | None:
+    def _asks(self, relay: Comer, plan: Plan) -> Ask | None:
         account = self._account
         self.bound = bound = account.bound(relay.path, relay.body, plan)
         if bound is not None:
@@ -219,7 +217,7 @@ class Visit:
         advice = "ask for less with max_tokens, or wait for what is under way" if verdict.money_left > 0 else "ask for a larger one"
         return BudgetSpent(f"This request may cost up to {cost}, and {left} of your budget is free: {advice}.")
 
-    def _refuse(self, relay: Relay, error: RouterError) -> None:
+    def _refuse(self, relay: Comer, error: RouterError) -> None:
         self._gate.refused(self.name, type(error))
         relay.fail(error)
 

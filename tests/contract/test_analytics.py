@@ -13,7 +13,7 @@ from router.analytics.database import Database
 from router.analytics.kept import Kept
 from router.analytics.sums import HOUR_S, Key, Sums
 from router.errors import AnalyticsAway
-from router.usage import Answered
+from router.answered import Answered
 from tests.postgres import PASSWORD, PostgresServer, postgres
 
 HOUR = 480_000 * HOUR_S

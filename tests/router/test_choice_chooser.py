@@ -11,12 +11,12 @@ from fleet.model import Route, Spec
 from fleet.provider import Provider
 from fleet.recorder import Recorder
 from fleet.serving import Price, Slo
+from router.answered import Answered, Outcome
 from router.catalogue import Catalogue
 from router.choice.wish import NO_WISH, parse
 from router.chooser import Chooser
 from router.errors import NoModelFits
 from router.tally import Tally
-from router.usage import Answered, Outcome
 from tests.router.conftest import SPEC, model
 
 ABROAD = Provider(name="abroad", model="m", base_url="https://example.org/v1", cost=Price(output=0.01), quality=0.9, latency_ms=300.0)

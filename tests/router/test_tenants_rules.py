@@ -19,6 +19,7 @@ from fleet.errors import SpecError
 from fleet.key import key
 from fleet.model import Spec
 from router.__main__ import _check_open as check_open
+from router.answered import Answered
 from router.catalogue import Catalogue
 from router.errors import NotAllowed
 from router.events import without_usage
@@ -28,7 +29,6 @@ from router.sessions import Session, from_fields, next_turn, to_fields
 from router.tenants import keys
 from router.tenants.permits import Permits
 from router.tenants.prices import NANO, Rate, usd
-from router.usage import Answered
 from router.usage_log import UsageLog, encoded
 from tests.router.conftest import SPEC
 from tests.router.upstream import DONE, delta

@@ -32,6 +32,7 @@ from fleet.model import Autoscaler, Model
 Direction = Literal["up", "down", "none"]
 _NOTICE_INTERVALS = 2
 _HOUR_S = 3600.0
+_TOO_OLD = 2.0  # cold starts; a replica that does not pass by then is broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ def _remembered(case: Case) -> Case:
 
 def _view(case: Case, window_s: float) -> View:
     model, snapshot = case.model, case.snapshot
+    lead_s = snapshot.lead_s or model.cold_start_s
     return View(
         at=snapshot.at,
         current=snapshot.capacity.desired,
@@ -175,8 +177,9 @@ def _view(case: Case, window_s: float) -> View:
         signals=snapshot.signals,
         one=snapshot.carries(model),
         window_s=window_s,
-        lead_s=snapshot.lead_s or model.cold_start_s,
+        lead_s=lead_s,
         forecast=snapshot.forecast,
+        loading=sum(r.state == "loading" and snapshot.at - r.since <= _TOO_OLD * lead_s for r in snapshot.capacity.replicas),
     )
 
 

@@ -17,6 +17,7 @@ class View:
     """One model at one moment.
 
     at: seconds since the epoch. current: the count that the job asks for now, loading ones included; ready: those that serve.
+    loading: those that have a node and are still expected to become warm.
     one: what one replica carries, by the name of the demand. lead_s: order to warm, nine times of ten.
     """
 
@@ -28,6 +29,7 @@ class View:
     window_s: float
     lead_s: float
     forecast: Forecast | Unknown = field(default=Unknown("nobody forecasts this model"))
+    loading: int = 0
 
     def signal(self, name: str) -> Signal:
         return self.signals.get(name, Unknown("was not read"))

@@ -294,3 +294,21 @@ def test_no_order_lowers_the_count_without_a_drain_of_two_intervals(story: list[
             made = replace(made, memory=Memory())
         memory, current = made.memory, made.order
         drained_since = min(drained_since, at) if memory.drain.victims else math.inf
+
+
+@pytest.mark.parametrize(
+    ("capacity", "desired"),
+    [
+        (fleet(3), 2),
+        (fleet(3, loading=1), 3),
+        (fleet(3, ready=2), 2),  # the third has no node: it does not load
+        (
+            Capacity(3, (replica(0), replica(1), replace(replica(2, passing=False), since=NOW - 3600))),
+            2,
+        ),  # far too late for a start of 10 min
+    ],
+    ids=["all serve", "one loads", "one is not placed", "one never became warm"],
+)
+def test_below_a_threshold_only_a_replica_that_still_loads_is_waited_for(capacity: Capacity, desired: int) -> None:
+    rules = settings(policy=(Policy(kind="threshold", signal="concurrency", upper=9.0, lower=1.0),))
+    assert decided(snapshot(3, 0.5, capacity=capacity), rules).desired == desired

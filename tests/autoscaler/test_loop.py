@@ -19,7 +19,7 @@ from autoscaler.journal import Journal
 from autoscaler.lease import Standing
 from autoscaler.loop import Loop, Ports
 from autoscaler.scrape import Target
-from autoscaler.signals import LOG_BYTES_PER_MIN, Known, Signal, Unknown
+from autoscaler.signals import KV_USE, LOG_BYTES_PER_MIN, Known, Signal, Unknown
 from autoscaler.text import ENGINE_LOAD, FLYING
 from fleet.consul import Instance, Seen
 from fleet.errors import Blocked, Conflict, ControlPlaneError, Refused, Unreachable
@@ -250,6 +250,15 @@ async def test_a_busy_victim_is_waited_for() -> None:
     status = await passes(loop, world, 4)
     assert world.orders == []
     assert "requests left" in status.sentence
+
+
+EMPTY = Policy(kind="threshold", signal=KV_USE, upper=0.9, lower=0.3)
+
+
+async def test_a_threshold_scales_in_although_its_victims_no_longer_serve() -> None:
+    world = World(count=3, source=Source({KV_USE: Known(0.1, 1.0)}))
+    await passes(loop_in(world, spec(policy=(EMPTY,))), world, 4)
+    assert [order.count for order in world.orders] == [2]
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,11 @@ DEAF = Partial(0.0, 1.0, "router r1 did not answer")
 
 
 def view(current: int = 2, *, ready: int | None = None, at: float = NOW, lead_s: float = 900.0, **signals: Signal | float) -> View:
+    """What is not ready loads."""
     found = {name: Known(value, 1.0) if isinstance(value, int | float) else value for name, value in signals.items()}
-    return View(at, current, current if ready is None else ready, found, {"concurrency": 2.0, "requests_per_min": 60.0}, 60.0, lead_s)
+    ready = current if ready is None else ready
+    one = {"concurrency": 2.0, "requests_per_min": 60.0}
+    return View(at, current, ready, found, one, 60.0, lead_s, loading=current - ready)
 
 
 def test_the_names_that_a_rule_may_use_are_the_signals_there_are() -> None:

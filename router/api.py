@@ -19,6 +19,7 @@ from router.errors import NoAnswer, RouterError, UnknownModel
 from router.ledger import Report, recorder
 from router.plane import DataPlane
 from router.refusals import may
+from router.responses import refused
 from router.tenants.door import visit_of
 
 _NOT_OURS: dict[int, tuple[str, str]] = {
@@ -84,8 +85,7 @@ def _add_state(app: FastAPI, everyone: Everyone) -> None:
 
 async def _router_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RouterError)  # noqa: S101 - registered for this type
-    fields = {name.decode(): value.decode() for name, value in errors.extra_headers(error)}
-    return _json(errors.to_http(error).status, errors.encode(error), fields)
+    return refused(error)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

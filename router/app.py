@@ -35,6 +35,7 @@ from router.knock import Knocks
 from router.ledger import Report, numbers
 from router.limit import BodyLimit
 from router.load import Load
+from router.plain_body import PlainBody
 from router.plane import DataPlane
 from router.protocol import RouterProtocol, bound
 from router.providers import api as providers
@@ -130,7 +131,8 @@ def wire(
 
 
 def _app(app: FastAPI, spec: Spec, plane: DataPlane, reports: Reports, endpoints: Iterable[APIRouter]) -> FastAPI:
-    """With what is asked of every request, and all endpoints."""
+    """With what is asked of every request, the outermost last, and all endpoints."""
+    app.add_middleware(PlainBody, limit_bytes=lambda: plane.limits.max_body_bytes)
     app.add_middleware(Door, gate=lambda: plane.gate)
     app.add_middleware(BodyLimit, limit_bytes=lambda: plane.limits.max_body_bytes)
     api.install(app, plane, spec.fleet.name, reports.everyone)

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from router import errors
 from router.errors import NoKey
+from router.responses import refused
 from router.tenant import Gate, Visit
 
 _OPEN: Final = frozenset(("/health", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"))
@@ -36,7 +35,7 @@ class Door:
         try:
             visit = gate.enter(_authorization(scope))
         except NoKey as error:
-            await _refusal(error)(scope, receive, send)
+            await refused(error)(scope, receive, send)
             return
         scope.setdefault("state", {})["visit"] = visit
         await self._app(scope, receive, send)
@@ -67,8 +66,3 @@ def _is_open(scope: Scope) -> bool:
 def _authorization(scope: Scope) -> bytes | None:
     found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")}
     return found.get(b"authorization") or found.get(b"x-api-key")
-
-
-def _refusal(error: NoKey) -> Response:
-    fields = {name.decode(): value.decode() for name, value in errors.extra_headers(error)}
-    return Response(errors.encode(error), errors.to_http(error).status, fields, "application/json")

@@ -148,6 +148,9 @@ class Router:
     allow_open: Annotated[
         bool, Field(description="listen beyond loopback although no tenant has a key, so that nobody is asked for one")
     ] = False
+    allow_link_local: Annotated[
+        bool, Field(description="a provider may be at a link-local address, which is where clouds tell a machine its own secrets")
+    ] = False
     tenants_without_redis: Annotated[
         Literal["closed", "open"],
         Field(

@@ -5,13 +5,13 @@ A key never stands in a description, so nothing here can repeat one: values that
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fleet.model import Router
 from fleet.presets import filled
 from fleet.provider import PROVIDERS, Provider
+from fleet.reach import is_loopback, is_metadata
 from fleet.units import format_duration
 
 _NOT_FOR_OTHERS = ("WARMFLEET_", "CONSUL_", "NOMAD_", "VAULT_", "DD_")
@@ -21,7 +21,7 @@ _NEEDED = ("model", "messages", "prompt", "input", "stream")
 def provider_complaints(row: Provider, router: Router) -> Iterator[tuple[str, str]]:
     """(key, message) for each thing wrong with a row by itself."""
     provider = filled(row)
-    yield from _address(provider)
+    yield from _address(provider, may_be_link_local=router.allow_link_local)
     if provider.key_env.startswith(_NOT_FOR_OTHERS):
         yield "key_env", f"{provider.key_env} is a secret of this fleet, which no provider may be sent; name a variable of its own"
     for name in provider.drop:
@@ -35,31 +35,27 @@ def provider_complaints(row: Provider, router: Router) -> Iterator[tuple[str, st
             yield key.partition(".")[0], f"{key} is {format_duration(value_s)}, and router.total_timeout = {limit} ends a request before it"
 
 
-def _address(provider: Provider) -> Iterator[tuple[str, str]]:
+def _address(provider: Provider, *, may_be_link_local: bool) -> Iterator[tuple[str, str]]:
     if not provider.base_url:
         yield "base_url", "is required where no preset says it: what stands before /chat/completions, such as https://api.example.com/v1"
         return
-    url = urlsplit(provider.base_url)
-    if not url.hostname or not _has_port(provider.base_url) or not provider.base_url.isascii():
+    if not (url := _split(provider.base_url)) or not url.hostname:
         yield "base_url", f"{provider.base_url!r} names no host, or a port that is none, or is not ASCII"
-    elif url.scheme == "http" and not _is_loopback(url.hostname):
+    elif is_metadata(url.hostname) and not may_be_link_local:
+        yield "base_url", f"{provider.base_url!r} is where a machine is told its own secrets; router.allow_link_local = true takes it"
+    elif url.scheme == "http" and not is_loopback(url.hostname):
         yield "base_url", f"{provider.base_url!r} would send keys and prompts in clear text: use https, or a host on loopback"
     elif url.scheme == "http" and provider.ca_file:
         yield "ca_file", "is for https; remove it"
 
 
-def _has_port(url: str) -> bool:
+def _split(url: str) -> SplitResult | None:
+    """None: it is no address, or its port is none, or it has what cannot stand in a request's head."""
     try:
-        return urlsplit(url).port != 0
+        split = urlsplit(url)
+        return None if split.port == 0 or not (url.isascii() and url.isprintable()) else split
     except ValueError:
-        return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return None
 
 
 def name_complaints(providers: Mapping[int, str], models: set[str], routes: set[str]) -> Iterator[tuple[int, str]]:

@@ -11,7 +11,7 @@ import difflib
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from fleet.units import format_duration, format_size
 T = TypeVar("T")
 
 _SPEC = TypeAdapter(Spec)
+_PROVIDER = TypeAdapter(Provider)
 
 _SAYS = {
     "string_type": "must be text in quotes, not {input}",
@@ -110,6 +111,31 @@ def _checked(root: Node) -> Loaded:
         raise SpecError(tuple(findings))
     spec = replace(spec, providers=tuple(map(filled, spec.providers)))
     return Loaded(spec, raw, hashlib.sha256(_json(raw).encode()).hexdigest()[:12])
+
+
+def read_provider(row: Mapping[str, Any], rules: Callable[[Provider], Iterable[tuple[str, str]]]) -> Provider:
+    """One [[provider]] row as JSON has it, its preset filled in. `rules`: (key, message) for what is wrong beyond types and bounds.
+
+    Raises:
+        SpecError: with every finding; a key is dotted within the row.
+    """
+    root, wrong = read_json(json.dumps({"provider": [row]}), ""), _wrong_in(row)
+    findings = [Finding("", ".".join(map(str, path[2:])), _sentence(detail, path)) for detail in wrong for path in [detail["loc"]]]
+    unsure = {str(detail["loc"][2]) for detail in wrong}
+    if (draft := _lenient(Provider, plain(root)["provider"][0])) is not None:
+        findings += [Finding("", key, message) for key, message in rules(filled(draft)) if key.partition(".")[0] not in unsure]
+    if findings or draft is None:
+        raise SpecError(tuple(findings))
+    return filled(draft)
+
+
+def _wrong_in(row: Mapping[str, Any]) -> list[ErrorDetails]:
+    """What is wrong with a row's types and bounds, at its path in a description."""
+    try:
+        _PROVIDER.validate_json(json.dumps(row))
+    except ValidationError as error:
+        return [ErrorDetails(**{**detail, "loc": ("provider", 0, *detail["loc"])}) for detail in error.errors(include_url=False)]
+    return []
 
 
 def resolved_json(loaded: Loaded) -> str:

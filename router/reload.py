@@ -33,6 +33,7 @@ _LIVE = frozenset(
         "access_log",
         "access_log_rate",
         "tenants_without_redis",
+        "allow_link_local",
     )
 )
 

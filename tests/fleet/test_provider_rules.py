@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fleet.errors import SpecError
+from fleet.model import Router
 from fleet.presets import PRESETS, filled
 from fleet.provider import Provider
-from fleet.spec import load, resolved_json
+from fleet.provider_rules import provider_complaints
+from fleet.spec import load, read_provider, resolved_json
 
 BASE = """\
 [runtime]
@@ -34,6 +37,10 @@ selector = 0
 name = "chat"
 chain = ["small", "groq", "providers"]
 """
+
+
+def rules(row: Provider) -> Iterator[tuple[str, str]]:
+    return provider_complaints(row, Router())
 
 
 def findings(folder: Path, text: str) -> list[str]:
@@ -95,6 +102,9 @@ def test_the_document_for_tasks_holds_names_of_variables_only(tmp_path: Path, mo
             'model = "big"\nanswer_timeout = "31m"',
             "provider.lab.answer_timeout: answer_timeout is 31m, and router.total_timeout",
         ),
+        ("https://lab.example/v1", "https://[lab.example/v1", "names no host"),
+        ("https://lab.example/v1", "https://lab.example/\\u0001", "or is not ASCII"),
+        ("https://lab.example/v1", "https://169.254.169.254/v1", "where a machine is told its own secrets; router.allow_link_local"),
         ("https://lab.example/v1", "https://läb.example/v1", "or is not ASCII"),
         ('model = "big"', 'modle = "big"', "provider.lab.modle: unknown key; did you mean model?"),
         ('name = "lab"', 'name = "groq"', "'groq' is taken by [[provider]] row 1"),
@@ -126,6 +136,33 @@ def test_what_might_be_a_key_is_not_shown(tmp_path: Path, wrong: str) -> None:
 def test_a_provider_in_clear_text_may_be_on_loopback(tmp_path: Path) -> None:
     (tmp_path / "fleet.toml").write_text(BASE.replace("https://lab.example/v1", "http://127.0.0.1:9/v1"), "utf-8")
     assert load(tmp_path / "fleet.toml").spec.providers[1].base_url == "http://127.0.0.1:9/v1"
+
+
+def test_a_link_local_provider_is_taken_where_a_setting_says_so(tmp_path: Path) -> None:
+    text = BASE.replace("https://lab.example/v1", "https://169.254.1.1/v1")
+    (tmp_path / "fleet.toml").write_text(text + "[router]\nallow_link_local = true\n", "utf-8")
+    assert load(tmp_path / "fleet.toml").spec.providers[1].base_url == "https://169.254.1.1/v1"
+
+
+def test_a_row_by_itself_is_read_with_all_that_is_wrong_with_it_at_once() -> None:
+    row = {"name": "p", "colour": 1, "slo": {"idle_timeout": 5}, "key_env": "sk-live-1", "base_url": "http://far.example/v1", "cost": [1]}
+    with pytest.raises(SpecError) as caught:
+        read_provider(row, rules)
+    keys = [finding.key for finding in caught.value.findings]
+    assert sorted(keys) == ["base_url", "colour", "cost", "key_env", "model", "slo.idle_timeout"]
+    assert "sk-live" not in str(caught.value)
+
+
+@pytest.mark.parametrize("row", [{}, {"name": 1}, {"name": "p", "model": "m"}, {"name": "p", "model": "m", "base_url": "https://[x"}])
+def test_a_row_that_is_none_is_refused(row: dict[str, object]) -> None:
+    with pytest.raises(SpecError):
+        read_provider(row, rules)
+
+
+def test_a_row_by_itself_is_what_it_is_in_a_description(tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_text(BASE, "utf-8")
+    row = {"name": "groq", "preset": "groq", "model": "llama-3.1-8b-instant"}
+    assert read_provider(row, rules) == load(tmp_path / "fleet.toml").spec.providers[0]
 
 
 def test_a_single_value_goes_to_a_row_by_its_name(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Actor:
         if refused:
             news = (*status.news, refused)
             return replace(status, sentence=f"{status.sentence}; {refused}", news=news), decision.memory
-        done = f"{decision.current} -> {decision.order}"
+        done = f"{decision.current} again" if decision.again else f"{decision.current} -> {decision.order}"
         return replace(status, done=done), replace(decision.memory, drain=ordered(decision.memory.drain))
 
     async def _ordered(self, look: Look, decision: Decision, status: Status) -> str:

@@ -7,6 +7,7 @@ The order of the law, each step able to stop only what is less safe than it:
     rest        cooldown after the last scaling, per direction, and no more scalings in an hour than Nomad can go back over;
                 mending the bounds upwards does not wait, nor does the first request after an idle time
     obstacle    Nomad would refuse (deployment, job missing or stopped): the intent is kept and decided again next pass
+    again       where Nomad gave up placing what is missing, the same count is ordered anew: it would not be placed when there is room
     drain       fewer replicas only after the victims are drained
 Where hands are off (shadow mode, paused, another one leads) everything is decided and nothing ordered.
 Pure: no clock, no I/O; a simulator can drive it with a virtual one. It does not act and does not read.
@@ -32,6 +33,7 @@ from fleet.model import Autoscaler, Model
 Direction = Literal["up", "down", "none"]
 _NOTICE_INTERVALS = 2
 _HOUR_S = 3600.0
+_AGAIN_S = 1200.0
 _TOO_OLD = 2.0  # cold starts; a replica that does not pass by then is broken
 
 
@@ -47,6 +49,7 @@ class Snapshot:
 
     scaled_at: when the job was last scaled, oldest first, as far back as Nomad knows; empty where it never was.
     obstacle: why Nomad takes no scaling now, or empty. hands_off: why we order none now, or empty.
+    gave_up: why Nomad no longer tries to place what is missing, or empty.
     one: what one replica carries, by demand; empty: what fleet.toml says. lead_s: order to warm; 0: what fleet.toml says.
     rules: votes of rules over several models. remarks: what a reader of the sentence should know besides.
     """
@@ -57,6 +60,7 @@ class Snapshot:
     scaled_at: tuple[float, ...] = ()
     obstacle: str = ""
     hands_off: str = ""
+    gave_up: str = ""
     one: Mapping[str, float] = field(default_factory=dict)
     lead_s: float = 0.0
     forecast: Forecast | Unknown = Unknown("nobody forecasts this model")
@@ -105,10 +109,12 @@ class Decision:
     votes: tuple[Vote, ...] = ()
     reason: str = "minimum"
     """What had the last word, for counting: the kind of the policy that won, or the clamp that changed its answer."""
+    again: bool = False
+    """The count that there is is ordered anew."""
 
     @property
     def scales(self) -> bool:
-        return self.order != self.current
+        return self.order != self.current or self.again
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -157,7 +163,8 @@ def _decided(case: Case, want: _Want, autoscaler: Autoscaler) -> Decision:
         return _decision(case, autoscaler, want, NO_DRAIN, order=current, direction=direction)
     drain = _drained(snapshot, autoscaler, want, direction, drain)
     order = want.count if direction != "down" or drain.phase in ("due", "none") else current
-    return _decision(case, autoscaler, want, drain, order=order, direction=direction)
+    made = _decision(case, autoscaler, want, drain, order=order, direction=direction)
+    return replace(made, again=direction == "none" and not snapshot.obstacle and _again_in_s(snapshot) <= 0)
 
 
 def _remembered(case: Case) -> Case:
@@ -249,6 +256,13 @@ def _cooled(want: _Want, snapshot: Snapshot, rest_s: float) -> _Want:
     return replace(want, count=snapshot.capacity.desired, clamps=(*want.clamps, "cooldown"), notes=(*want.notes, note))
 
 
+def _again_in_s(snapshot: Snapshot) -> float:
+    """Until what Nomad gave up placing is ordered anew: each order is a version of the job, and may be given up again."""
+    if not (snapshot.gave_up and snapshot.capacity.missing):
+        return math.inf
+    return _AGAIN_S - max(0.0, snapshot.at - max(snapshot.scaled_at, default=-math.inf))
+
+
 def _drained(snapshot: Snapshot, autoscaler: Autoscaler, want: _Want, direction: Direction, drain: Drain) -> Drain:
     victims = snapshot.capacity.victims(want.count) if direction == "down" else ()
     patience = Patience(notice_s=_NOTICE_INTERVALS * autoscaler.interval_s, longest_s=autoscaler.drain_s)
@@ -292,10 +306,17 @@ def _hindrances(snapshot: Snapshot, autoscaler: Autoscaler, want: _Want, drain: 
     if snapshot.obstacle:
         said.append(f"waits: {snapshot.obstacle}" if want.count != capacity.desired else snapshot.obstacle)
     if capacity.missing:
-        said.append(f"{capacity.missing} of {capacity.desired} not placed: {capacity.missing_why}")
+        said.append(f"{capacity.missing} of {capacity.desired} not placed: {_missing_why(snapshot)}")
     if drain.phase in ("draining", "due"):
         said.append(_drain_told(snapshot, autoscaler, drain))
     return tuple(said)
+
+
+def _missing_why(snapshot: Snapshot) -> str:
+    if not snapshot.gave_up:
+        return snapshot.capacity.missing_why
+    left_min = math.ceil(max(0.0, _again_in_s(snapshot)) / 60)
+    return f"Nomad gave up ({snapshot.gave_up}), ordered again" + (f" in {left_min} min" if left_min else "")
 
 
 def _drain_told(snapshot: Snapshot, autoscaler: Autoscaler, drain: Drain) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fleet.names import GROUP
-from fleet.nomad import Allocation, JobInfo, Nomad, Unplaced
+from fleet.nomad import Allocation, JobInfo, Nomad, Rollout, Unplaced
 
 ANY = (0, sys.maxsize)
 
@@ -25,6 +25,7 @@ class JobView:
 
     scaled_at: times of its last scalings, oldest first. obstacle: empty where Nomad would take an order.
     bounds: the least and the most that the job itself allows; Nomad refuses anything else.
+    gave_up: why Nomad places no more replicas, also when there is room, until the job is scaled again; else empty.
     """
 
     count: int
@@ -34,6 +35,7 @@ class JobView:
     scaled_at: tuple[float, ...] = ()
     obstacle: str = ""
     bounds: tuple[int, int] = ANY
+    gave_up: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,21 @@ def _read_live(nomad: Nomad, job: JobInfo) -> JobView:
     allocations = nomad.allocations(job.job_id)
     count = job.counts[GROUP]
     short = sum(a.live for a in allocations) < count
+    rollout = nomad.rollout(job.job_id)
     return JobView(
         count=count,
         modify_index=job.modify_index,
         allocations=allocations,
         unplaced=tuple(u for u in nomad.unplaced(job.job_id) if u.group == GROUP) if short else (),
         scaled_at=nomad.scaled_at(job.job_id, GROUP),
-        obstacle="a deployment is under way, and Nomad scales nothing meanwhile" if nomad.deployment_active(job.job_id) else "",
+        obstacle=_obstacle(rollout),
         bounds=job.bounds.get(GROUP, ANY),
+        gave_up=rollout.gave_up if rollout.job_version == job.version else "",
     )
+
+
+def _obstacle(rollout: Rollout) -> str:
+    if not rollout.active:
+        return ""
+    said = "a deployment is under way, and Nomad scales nothing meanwhile"
+    return f"{said}: new replicas wait to be promoted, `warmfleet deploy` sees them to the end" if rollout.waits_for_promotion else said

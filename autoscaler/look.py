@@ -124,6 +124,7 @@ class Observer:
             scaled_at=view.scaled_at,
             obstacle=view.obstacle,
             hands_off=hands_off,
+            gave_up=view.gave_up,
         )
 
 

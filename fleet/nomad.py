@@ -72,6 +72,20 @@ class Unplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """A job's newest deployment, as far as scaling is concerned.
+
+    active: under way, so that scaling is refused. waits_for_promotion: until somebody promotes its canaries, however long that takes.
+    gave_up: why it failed, in Nomad's words, where it has failed and had no canaries: then Nomad places nothing more of `job_version`.
+    """
+
+    active: bool = False
+    waits_for_promotion: bool = False
+    gave_up: str = ""
+    job_version: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     eval_id: str
     modify_index: int
@@ -161,10 +175,14 @@ class Nomad:
         devices = self._devices(job_id, blocked)
         return tuple(_unplaced(group, metric, devices) for failed in blocked for group, metric in failed.items())
 
+    def rollout(self, job_id: str) -> Rollout:
+        """An inactive one where the job never had a deployment that Nomad remembers."""
+        row = self._call("job", job_id, "deployment", method="get")
+        return Rollout() if row is None else _rollout(row)
+
     def deployment_active(self, job_id: str) -> bool:
         """A deployment is under way, so that scaling is refused."""
-        row = self._call("job", job_id, "deployment", method="get")
-        return row is not None and row["Status"] in ("running", "pending", "blocked", "unblocking", "paused", "initializing")
+        return self.rollout(job_id).active
 
     def scaled_at(self, job_id: str, group: str) -> tuple[float, ...]:
         """When the group's count was changed by a scaling, by whomever, oldest first; seconds since the epoch. Nomad keeps about 20."""
@@ -244,6 +262,14 @@ def _job_info(row: Mapping[str, Any]) -> JobInfo:
         stopped=row["Stop"],
         bounds={g["Name"]: (g["Scaling"]["Min"], g["Scaling"]["Max"]) for g in row["TaskGroups"] if g.get("Scaling")},
     )
+
+
+def _rollout(row: Mapping[str, Any]) -> Rollout:
+    active = row["Status"] in ("running", "pending", "blocked", "unblocking", "paused", "initializing")
+    groups = [group for group in (row["TaskGroups"] or {}).values() if group["DesiredCanaries"]]
+    waits = active and any(not group["Promoted"] for group in groups)
+    gave_up = row["StatusDescription"] if row["Status"] == "failed" and not groups else ""
+    return Rollout(active, waits, gave_up, row["JobVersion"])
 
 
 def _allocation(row: Mapping[str, Any]) -> Allocation:

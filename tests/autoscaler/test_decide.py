@@ -312,3 +312,29 @@ def test_no_order_lowers_the_count_without_a_drain_of_two_intervals(story: list[
 def test_below_a_threshold_only_a_replica_that_still_loads_is_waited_for(capacity: Capacity, desired: int) -> None:
     rules = settings(policy=(Policy(kind="threshold", signal="concurrency", upper=9.0, lower=1.0),))
     assert decided(snapshot(3, 0.5, capacity=capacity), rules).desired == desired
+
+
+GAVE_UP = replace(snapshot(2, 2.8, capacity=fleet(2, ready=1)), gave_up="Failed due to progress deadline")
+
+
+@pytest.mark.parametrize(
+    ("view", "again", "says"),
+    [
+        (GAVE_UP, True, "1 of 2 not placed: Nomad gave up (Failed due to progress deadline), ordered again"),
+        (replace(GAVE_UP, scaled_at=(NOW - 900,)), False, "ordered again in 5 min"),
+        (replace(GAVE_UP, obstacle="a deployment is under way"), False, "a deployment is under way"),
+        (replace(GAVE_UP, hands_off="stands by: one leads"), False, "stands by: one leads"),
+        (replace(GAVE_UP, capacity=fleet(2)), False, "stays at 2"),
+        (replace(GAVE_UP, gave_up=""), False, "1 of 2 not placed"),
+    ],
+    ids=["due", "rests", "obstacle", "hands off", "nothing is missing", "Nomad still tries"],
+)
+def test_what_nomad_gave_up_placing_is_ordered_anew(view: Snapshot, again: bool, says: str) -> None:
+    made = decided(view)
+    assert (made.again, made.scales, made.order, made.direction) == (again, again, 2, "none")
+    assert says in made.sentence
+
+
+def test_what_nomad_gave_up_placing_and_nobody_wants_is_taken_back() -> None:
+    made = decided(replace(GAVE_UP, signals={"concurrency": Known(0.0, 1.0)}))
+    assert (made.order, made.again) == (1, False)

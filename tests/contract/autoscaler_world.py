@@ -90,10 +90,14 @@ _SERVICE = """
 """
 
 
-def job_of_sleepers(names: Names, *, memory_mb: int = 16, generation: int = 0, most: int = 0) -> str:
-    """A task that does nothing, without a service. `most`: the job itself allows so many of it; 0: any number."""
+def job_of_sleepers(names: Names, *, memory_mb: int = 16, generation: int = 0, most: int = 0, deadline_s: int = 180) -> str:
+    """A task that does nothing, without a service. `most`: the job itself allows so many of it; 0: any number.
+
+    `deadline_s`: for so long Nomad tries to place what a deployment asks for.
+    """
     bounds = f"scaling {{\n min = 1\n max = {most}\n policy {{}}\n }}" if most else ""
-    return _job(names, '["-c", "import time; time.sleep(3600)"]', "", memory_mb, generation=generation, bounds=bounds)
+    job = _job(names, '["-c", "import time; time.sleep(3600)"]', "", memory_mb, generation=generation, bounds=bounds)
+    return job.replace('= "3m"', f'= "{deadline_s}s"').replace('= "2m"', f'= "{deadline_s * 2 // 3}s"')
 
 
 def job_of_engines(names: Names, weights: str) -> str:

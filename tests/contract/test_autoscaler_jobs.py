@@ -86,6 +86,7 @@ async def test_a_deployment_is_an_obstacle_and_blocks_an_order(nomad: Nomad) -> 
         nomad.register(nomad.parse(job_of_sleepers(names, generation=1)))  # waits for its canary to be promoted
         view = await until(lambda: jobs.read(job_id), lambda v: bool(v.obstacle))
         assert "a deployment is under way" in view.obstacle
+        assert "wait to be promoted, `warmfleet deploy` sees them to the end" in view.obstacle
         with pytest.raises(Blocked):
             await jobs.order(order(view, job_id, 2))
 
@@ -97,6 +98,18 @@ async def test_what_has_no_room_says_what_is_missing(nomad: Nomad) -> None:
         seen = capacity(view.count, view.allocations, view.unplaced, [])
         assert (seen.placed, seen.missing) == (0, 1)
         assert "memory exhausted on 1 node(s)" in seen.missing_why
+
+
+async def test_what_nomad_gave_up_placing_it_tries_again_after_another_order_of_the_same_count(nomad: Nomad) -> None:
+    """Of a failed deployment it keeps no blocked evaluation, so that no room that comes free would ever be used."""
+    names, jobs = own_names(), NomadJobs(nomad)
+    with registered(nomad, job_of_sleepers(names, memory_mb=10_000_000, deadline_s=6)) as job_id:
+        view = await until(lambda: jobs.read(job_id), lambda v: bool(v.gave_up))
+        assert (view.obstacle, view.count, view.unplaced) == ("", 1, ())
+        assert "deadline" in view.gave_up
+        await jobs.order(order(view, job_id, 1))
+        view = await until(lambda: jobs.read(job_id), lambda v: bool(v.unplaced))
+        assert view.gave_up == ""
 
 
 async def test_a_job_that_is_missing_or_stopped_is_an_obstacle_with_what_to_do(nomad: Nomad) -> None:

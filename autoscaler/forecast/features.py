@@ -1,4 +1,4 @@
-"""What is known at a minute about whether the j-th replica will be needed: one row of numbers per (minute, level).
+"""What is known at a minute about whether the j-th replica will be needed: one row of numbers per minute and level asked about.
 
 A level is a number of replicas that others already carry: level j asks about replica j + 1, and its threshold v is (j + .5)
 replicas. Decisions are about whole levels; a learner may be shown those between them too. All loads are in replicas and in logs,
@@ -19,6 +19,7 @@ from autoscaler.forecast.windows import Ends, Floats, last, last_max, max_from
 
 Rows = npt.NDArray[np.float32]
 Levels = npt.NDArray[np.intp] | npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 Rises = tuple[Floats, ...]
 
 DAY = 1440
@@ -58,25 +59,25 @@ def log_thresholds(levels: Levels) -> Floats:
     return out
 
 
-def rows(load: Floats, first_minute: int, ends: Ends, *, levels: Levels, lead_min: int, rises: Mapping[int, Rises]) -> Rows:
-    """Features, shape (ends, levels, len(MONOTONE)).
+def rows(load: Floats, first_minute: int, ends: Ends, *, levels: Levels, asked: Mask, lead_min: int, rises: Mapping[int, Rises]) -> Rows:
+    """Features of what is asked, end by end and level by level, shape (asked.sum(), len(MONOTONE)).
 
     Args:
         load: demand per minute in replicas, gaps filled. Index 0 is `first_minute` (minutes since a midnight).
         ends: growing indices, from 1 to len(load).
+        asked: which levels at which end, shape (ends, levels).
         rises: `rises_at` of the same load and of all these ends.
     """
-    log_v = log_thresholds(levels)
+    at, which = np.nonzero(asked)
+    log_v = log_thresholds(levels)[which]
     recent = last(load, ends, _RECENT_MIN)
-    distance = log_v[None, :] - _log_means(recent, (_LEVEL_MIN,))
-    same = _level_free(first_minute + ends, recent)
     parts = [
-        log_v[None, :, None] - _anchors(load, ends, recent, lead_min + SLACK_MIN)[:, None, :],
-        _since_and_shares(load, ends, levels),
-        _survival(first_minute + ends, distance, rises),
-        np.broadcast_to(same[:, None, :], (len(ends), len(levels), same.shape[1])),
+        log_v[:, None] - _anchors(load, ends, recent, lead_min + SLACK_MIN)[at],
+        _since_and_shares(load, ends, levels)[asked],
+        _survival((first_minute + ends)[at], log_v - _log_means(recent, (_LEVEL_MIN,))[at, 0], rises),
+        _level_free(first_minute + ends, recent)[at],
     ]
-    return np.concatenate(parts, axis=2, dtype=np.float32)
+    return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def hours(first_minute: int, ends: Ends) -> list[int]:
@@ -170,15 +171,14 @@ def _since(reached: Ends, levels: int) -> Ends:
 
 
 def _survival(minutes: Ends, distance: Floats, rises: Mapping[int, Rises]) -> Floats:
-    """Log share of the past minutes after which the load rose by more than `distance`: (ends, levels, windows)."""
-    out = np.full((*distance.shape, len(_SURVIVALS)), np.nan)
-    hour = minutes - minutes % _HOUR
-    for start in np.unique(hour):
-        at = hour == start
-        for column, known in enumerate(rises[int(start)]):
+    """Log share of the past minutes after which the load rose by more than `distance`: (rows, windows). `minutes` grow."""
+    out = np.full((len(minutes), len(_SURVIVALS)), np.nan)
+    starts, first = np.unique(minutes - minutes % _HOUR, return_index=True)
+    for start, begin, end in zip(starts.tolist(), first, [*first[1:], len(minutes)], strict=True):
+        for column, known in enumerate(rises[start]):
             if len(known):
-                above = len(known) - np.searchsorted(known, distance[at], side="right")
-                out[at, :, column] = np.log(1e-3 + above / len(known))
+                above = len(known) - np.searchsorted(known, distance[begin:end], side="right")
+                out[begin:end, column] = np.log(1e-3 + above / len(known))
     return out
 
 

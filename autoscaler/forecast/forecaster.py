@@ -13,18 +13,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
+from autoscaler.forecast.answers import Answers, LastMinute
 from autoscaler.forecast.blend import Blend, joined
-from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, Rises, hours, level, levels_of, rises_at, rows
+from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, levels_of
 from autoscaler.forecast.holding import KEEP, Held, hold
 from autoscaler.forecast.question import Forecast, Question
 from autoscaler.forecast.series import Series, Window
-from autoscaler.forecast.training import LEAST_DAYS, Fitted, near
+from autoscaler.forecast.training import LEAST_DAYS, Fitted
 from autoscaler.forecast.windows import Floats
 
 REFIT_MIN = DAY
-_LOOK_BACK_MIN = 8 * DAY
 _RARE = 0.001
 _REACTIVE_USE = 0.7
 _REACTIVE_MIN = 30
@@ -43,14 +41,15 @@ class Memory:
 class Forecaster:
     """Not for two threads at once; `window` is a copy, made to be carried away. `question` may be replaced at any time."""
 
-    def __init__(self, question: Question, memory: Memory | None = None) -> None:
+    def __init__(self, question: Question, memory: Memory | None = None, answers: Answers | None = None) -> None:
+        """`answers`: for who asks about minutes that are long over; by default each minute is answered by itself."""
         memory = memory or Memory()
         self.question = question
         self._series = Series.of(memory.window) if memory.window else Series()
         self._blend = memory.blend
         self._tried_minute = memory.tried_minute
         self._held = memory.held
-        self._rises = _HourlyRises()
+        self._answers = answers or LastMinute()
 
     def memory(self) -> Memory:
         """All that a successor needs to go on as if nothing had happened; it shares nothing with this one."""
@@ -93,45 +92,14 @@ class Forecaster:
         return Forecast(wanted, math.ceil(load.min()), wanted, self._series.age_min(), reason)
 
     def _forecast(self, blend: Blend, now: int) -> Forecast:
-        view = self._series.view()
-        kept = max(0, len(view) - _LOOK_BACK_MIN)
-        load = view.counts[kept:] / self.question.capacity
-        levels, need = self._needs(blend, load, view.first_minute + kept)
-        price = self.question.price
+        view, price = self._series.view(), self.question.price
+        levels, need = levels_of(self.question.most), self._answers.at(blend, view, self.question)
         wanted = _up_to(levels, need, price)
         self._held = hold(self._held, now, wanted, _up_to(levels, need, price / KEEP))
         desired = self.question.clip(self._held.replicas)
-        reason = f"load {load[-1]:.1f} replicas, {wanted} worth {price:g} within {blend.lead_min + SLACK_MIN} min, held {desired}"
+        load = view.counts[-1] / self.question.capacity
+        reason = f"load {load:.1f} replicas, {wanted} worth {price:g} within {blend.lead_min + SLACK_MIN} min, held {desired}"
         return Forecast(desired, _up_to(levels, need, 0.5), max(wanted, _up_to(levels, need, _RARE)), self._series.age_min(), reason)
-
-    def _needs(self, blend: Blend, load: Floats, first_minute: int) -> tuple[Levels, Floats]:
-        """All levels and their needs: one below those that the models are asked about, zero above."""
-        levels = levels_of(self.question.most)
-        end = np.array([len(load)])
-        rises = self._rises.at(load, first_minute, self.question.capacity, blend.lead_min)
-        found = rows(load, first_minute, end, levels=levels, lead_min=blend.lead_min, rises=rises)
-        asked = near(load, end, levels)
-        need = np.where(levels + 0.5 < np.exp(level(load, end)), 1.0, 0.0)
-        if asked.any():
-            need[asked[0]] = blend.predict(found[asked])
-        return levels, need
-
-
-class _HourlyRises:
-    """The rises of the running hour: they are sorted once an hour, not once a minute."""
-
-    __slots__ = ("_key", "_rises")
-
-    def __init__(self) -> None:
-        self._key: tuple[int, float, int] | None = None
-        self._rises: dict[int, Rises] = {}
-
-    def at(self, load: Floats, first_minute: int, capacity: float, lead_min: int) -> dict[int, Rises]:
-        (hour,) = hours(first_minute, np.array([len(load)]))
-        if self._key != (hour, capacity, lead_min):
-            self._key = (hour, capacity, lead_min)
-            self._rises = rises_at(load, first_minute, [hour], lead_min)
-        return self._rises
 
 
 def _up_to(levels: Levels, need: Floats, price: float) -> int:

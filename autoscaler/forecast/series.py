@@ -30,6 +30,11 @@ class Window:
     def __len__(self) -> int:
         return len(self.counts)
 
+    @property
+    def next_minute(self) -> int:
+        """The first minute after it."""
+        return self.first_minute + len(self)
+
 
 class Series:
     """Appends in place; when the buffer is full, the newest `KEPT_MIN` minutes move to its front."""

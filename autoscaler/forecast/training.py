@@ -72,8 +72,8 @@ def _examples(window: Window, question: Question) -> tuple[Rows, Floats]:
     asked = near(load, ends, levels)
     need = ahead(needs(load[oldest:], levels, question.hold_s), span)
     rises = rises_at(load, window.first_minute, hours(window.first_minute, ends), question.lead_min)
-    found = rows(load, window.first_minute, ends, levels=levels, lead_min=question.lead_min, rises=rises)
-    return found[asked], need[ends - oldest][asked]
+    found = rows(load, window.first_minute, ends, levels=levels, asked=asked, lead_min=question.lead_min, rises=rises)
+    return found, need[ends - oldest][asked]
 
 
 def _shown(load: Floats, ends: npt.NDArray[np.intp], most: int) -> Levels:

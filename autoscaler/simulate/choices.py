@@ -13,6 +13,7 @@ from dataclasses import replace
 from autoscaler.forecast.forecaster import Forecaster
 from autoscaler.forecast.learner import Learner
 from autoscaler.forecast.question import Question
+from autoscaler.simulate.ahead import DayAhead
 from autoscaler.simulate.forecasting import Forecasting
 from autoscaler.simulate.policies import Policy, Reactive, Static, Target, needed
 from autoscaler.simulate.production import Production
@@ -61,7 +62,8 @@ def _forecasting(model: Model, task: Task, learner: Learner | None) -> Forecasti
         if rule.kind == "forecast":
             bounds = task.bounds
             question = Question(task.rules.capacity, task.rules.lead_min, rule.hold_s, bounds.low, bounds.high, rule.price)
-            return Forecasting(Forecaster(question), learner, task.trace.first_minute + task.first)
+            forecaster = Forecaster(question, answers=DayAhead(task.trace))
+            return Forecasting(forecaster, learner, task.trace.first_minute + task.first)
     return None
 
 

@@ -12,6 +12,7 @@ from autoscaler.forecast.learner import Learner, lightgbm_learner
 from autoscaler.forecast.question import Forecast, Question
 from autoscaler.forecast.saved import load, save
 from autoscaler.forecast.training import Fitted, refit
+from autoscaler.simulate.ahead import DayAhead
 from autoscaler.simulate.fleet import Replicas
 from autoscaler.simulate.forecasting import Forecasting
 from autoscaler.simulate.production import Production
@@ -64,15 +65,16 @@ def modelled(requests: np.ndarray) -> Forecaster:
     return forecaster
 
 
-def decisions(requests: np.ndarray, question: Question = ASKED, gap: np.ndarray | None = None) -> Replicas:
-    """From day 2 on, through the whole of decide(), with the refit that falls due then."""
+def decisions(requests: np.ndarray, question: Question = ASKED, gap: np.ndarray | None = None, *, one_by_one: bool = False) -> Replicas:
+    """From day 2 on, through the whole of decide(), with the refit that falls due then; answered a day at a time, or each minute alone."""
     trace = Trace("t", 0, requests, np.zeros(len(requests), dtype=bool) if gap is None else gap)
     model = replace(
         settings(least=question.least, most=question.most, policy=(Policy(kind="forecast"),)).model,
         capacity=Capacity(concurrency=1, requests_per_min=question.capacity),
         cold_start_s=60 * question.lead_min,
     )
-    return replay(trace, START, Production(model, Autoscaler(), question.lead_min, Forecasting(Forecaster(question), learner(), START)))
+    forecaster = Forecaster(question, answers=None if one_by_one else DayAhead(trace))
+    return replay(trace, START, Production(model, Autoscaler(), question.lead_min, Forecasting(forecaster, learner(), START)))
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,17 @@ class TestOnlyThePast:
         changed = demand()
         changed[CHANGE] *= 3
         assert decisions(changed)[CHANGE - START + 1] > ordinary[CHANGE - START + 1]
+
+
+class TestADayAtATime:
+    def test_it_decides_what_is_decided_minute_by_minute(self, ordinary: Replicas) -> None:
+        assert decisions(demand(), one_by_one=True).tolist() == ordinary.tolist()
+
+    def test_it_does_so_over_gaps_and_a_new_model(self) -> None:
+        requests = demand(START + DAY + 60)
+        gap = np.isin(np.arange(len(requests)) % 400, np.arange(25))
+        lost = np.where(gap, 0, requests)
+        assert decisions(lost, gap=gap, one_by_one=True).tolist() == decisions(lost, gap=gap).tolist()
 
 
 def test_ten_times_the_demand_on_replicas_of_ten_times_the_capacity_is_the_same(ordinary: Replicas) -> None:

@@ -143,7 +143,9 @@ class TestLabels:
 def features(load: np.ndarray, ends: list[int], first_minute: int = 100) -> np.ndarray:
     at = np.array(ends)
     rises = rises_at(load, first_minute, hours(first_minute, at), LEAD_MIN)
-    return rows(load, first_minute, at, levels=LEVELS, lead_min=LEAD_MIN, rises=rises)
+    every = np.ones((len(at), len(LEVELS)), dtype=bool)
+    found = rows(load, first_minute, at, levels=LEVELS, asked=every, lead_min=LEAD_MIN, rises=rises)
+    return found.reshape(*every.shape, -1)
 
 
 def some_load(minutes: int, seed: int = 3) -> np.ndarray:
@@ -165,6 +167,13 @@ class TestFeatures:
         changed = load.copy()
         changed[end:] *= factor
         assert np.array_equal(features(load, [end]), features(changed, [end]), equal_nan=True)
+
+    def test_of_what_is_asked_each_row_is_what_it_is_among_all(self) -> None:
+        load, ends = some_load(3000), np.array([200, 1500, 2980, 3000])
+        asked = np.random.default_rng(4).random((len(ends), len(LEVELS))) < 0.3
+        rises = rises_at(load, 100, hours(100, ends), LEAD_MIN)
+        found = rows(load, 100, ends, levels=LEVELS, asked=asked, lead_min=LEAD_MIN, rises=rises)
+        assert np.array_equal(found, features(load, ends.tolist())[asked], equal_nan=True)
 
     def test_what_came_just_before_it_does(self) -> None:
         load = some_load(2200)

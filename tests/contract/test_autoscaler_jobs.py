@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+import requests
 
 from autoscaler.capacity import capacity
 from autoscaler.jobs import JobView, NomadJobs, Order
@@ -103,13 +104,20 @@ async def test_what_has_no_room_says_what_is_missing(nomad: Nomad) -> None:
 async def test_what_nomad_gave_up_placing_it_tries_again_after_another_order_of_the_same_count(nomad: Nomad) -> None:
     """Of a failed deployment it keeps no blocked evaluation, so that no room that comes free would ever be used."""
     names, jobs = own_names(), NomadJobs(nomad)
-    with registered(nomad, job_of_sleepers(names, memory_mb=10_000_000, deadline_s=6)) as job_id:
+    with registered(nomad, job_of_sleepers(names, memory_mb=more_than_half_of_the_node(nomad), deadline_s=6)) as job_id:
+        view = await settled(jobs, job_id, 1)
+        await jobs.order(order(view, job_id, 2))
         view = await until(lambda: jobs.read(job_id), lambda v: bool(v.gave_up))
-        assert (view.obstacle, view.count, view.unplaced) == ("", 1, ())
+        assert (view.obstacle, view.count, view.unplaced) == ("", 2, ())
         assert "deadline" in view.gave_up
-        await jobs.order(order(view, job_id, 1))
+        await jobs.order(order(view, job_id, 2))
         view = await until(lambda: jobs.read(job_id), lambda v: bool(v.unplaced))
         assert view.gave_up == ""
+
+
+def more_than_half_of_the_node(nomad: Nomad) -> int:
+    (node,) = requests.get(f"{nomad.address}/v1/nodes", {"resources": "true"}, timeout=10).json()
+    return int(node["NodeResources"]["Memory"]["MemoryMB"]) * 6 // 10
 
 
 async def test_a_job_that_is_missing_or_stopped_is_an_obstacle_with_what_to_do(nomad: Nomad) -> None:

@@ -40,6 +40,8 @@ _SAME_RATIO = (1, 7)
 _AROUND_MIN = 15
 _HOUR = 60
 _EACH_UP_TO = 64
+_FEW = 8
+"""Ends up to which a loop over them costs less than one over the levels."""
 
 MONOTONE = (
     *(-1 for _ in (*_MEANS, *_MAXIMA, *_SAME_TIME, *_SAME_RATIO, "since")),
@@ -144,13 +146,31 @@ def _since_and_shares(load: Floats, ends: Ends, levels: Levels) -> Floats:
     oldest = max(0, int(ends[0]) - _SHARES[-1])
     reached = _reached(load[oldest : ends[-1]], levels)
     out = np.empty((len(ends), len(levels), 1 + len(_SHARES)))
-    for row, end in enumerate(ends - oldest):
-        recent = reached[max(0, end - _SHARES[-1]) : end]
-        out[row, :, 0] = np.log(_since(recent, len(levels)))
-        for column, w in enumerate(_SHARES, start=1):
-            counts = np.bincount(recent[-w:], minlength=len(levels) + 1)
-            out[row, :, column] = counts[:0:-1].cumsum()[::-1] / min(w, len(recent))
+    if len(ends) > _FEW:
+        for at in range(len(levels)):
+            _of_a_level(reached > at, ends - oldest, out[:, at])
+    else:
+        for row, end in enumerate(ends - oldest):
+            _of_an_end(reached[max(0, end - _SHARES[-1]) : end], out[row])
+    np.log(out[:, :, 0], out=out[:, :, 0])
     return out
+
+
+def _of_a_level(is_above: Mask, ends: Ends, out: Floats) -> None:
+    """Minutes since a level was reached, and shares, at each end: into `out`, shape (ends, 5)."""
+    total = np.concatenate([[0], is_above.cumsum()])
+    last = np.maximum.accumulate(np.where(is_above, np.arange(len(is_above)), -1))[ends - 1]
+    out[:, 0] = np.minimum(ends - last, np.minimum(ends, _SHARES[-1]) + 1)
+    for column, w in enumerate(_SHARES, start=1):
+        out[:, column] = (total[ends] - total[np.maximum(ends - w, 0)]) / np.minimum(ends, w)
+
+
+def _of_an_end(reached: Ends, out: Floats) -> None:
+    """The same of all levels at one end, from the thresholds that each minute before it reached: into `out`, shape (levels, 5)."""
+    out[:, 0] = _since(reached, len(out))
+    for column, w in enumerate(_SHARES, start=1):
+        counts = np.bincount(reached[-w:], minlength=len(out) + 1)
+        out[:, column] = counts[:0:-1].cumsum()[::-1] / min(w, len(reached))
 
 
 def _reached(load: Floats, levels: Levels) -> Ends:

@@ -17,15 +17,17 @@ Mask = npt.NDArray[np.bool_]
 
 def needs(load: Floats, levels: Levels, hold_s: float) -> Floats:
     """Need of replica j + 1 in each minute for each level j, 0 to 1, shape (minutes, levels). `load` in replicas per minute."""
-    capacity = np.stack([levels, levels + 1]).astype(np.float64)
+    capacity = np.union1d(levels, levels + 1).astype(np.float64)
     longest = capacity * hold_s / 60
-    backlog = np.zeros(capacity.shape)
-    late = np.empty((len(load), *capacity.shape))
-    for minute, arriving in enumerate(load):
-        over = np.maximum(backlog + arriving - capacity, 0.0)
-        backlog = np.minimum(over, longest)
-        np.subtract(over, backlog, out=late[minute])
-    out: Floats = np.clip(late[:, 0] - late[:, 1], 0.0, 1.0)
+    over = load[:, None] - capacity
+    backlogs = np.empty_like(over)
+    backlog = np.zeros(len(capacity))
+    for rest, left in zip(over, backlogs, strict=True):
+        np.maximum(np.add(rest, backlog, out=rest), 0.0, out=rest)
+        backlog = np.minimum(rest, longest, out=left)
+    late = over - backlogs
+    fewer, more = np.searchsorted(capacity, levels), np.searchsorted(capacity, levels + 1)
+    out: Floats = np.clip(late[:, fewer] - late[:, more], 0.0, 1.0)
     return out
 
 

@@ -7,6 +7,7 @@
     draining  chosen to be stopped, gets none
     missing   desired and not placed, with Nomad's reason: no capacity, but ordered
 
+Canaries are beside the count until they are promoted: they serve nobody, and how long they wait for that is no cold start.
 Pure. Consul decides what is ready; Nomad's own `Healthy` falls to zero after every scaling and is not used.
 """
 
@@ -99,6 +100,7 @@ def capacity(
     requests: Mapping[str, Signal] | None = None,
 ) -> Capacity:
     """`instances` are those of this model; `requests` maps allocation ids to their engine's load."""
+    allocations = [allocation for allocation in allocations if not allocation.is_canary]
     passing = {i.meta.get(META_ALLOC_ID, "") for i in instances if i.passing}
     loads = requests or {}
     replicas = tuple(

@@ -90,7 +90,7 @@ def _read(nomad: Nomad, job_id: str) -> JobView:
 def _read_live(nomad: Nomad, job: JobInfo) -> JobView:
     allocations = nomad.allocations(job.job_id)
     count = job.counts[GROUP]
-    short = sum(a.live for a in allocations) < count
+    short = sum(a.live and not a.is_canary for a in allocations) < count
     rollout = nomad.rollout(job.job_id)
     return JobView(
         count=count,

@@ -43,6 +43,7 @@ class Allocation:
     """A placed instance. `failure` is the last thing that went wrong with a task, in Nomad's words, or empty.
 
     `restarts` of its tasks; `started_at`: when a task of it started last, seconds since the epoch, 0 before that.
+    is_canary: of a new version, not promoted yet: it is beside the count, and stands for no replica.
     """
 
     alloc_id: str
@@ -55,6 +56,7 @@ class Allocation:
     failure: str
     restarts: int = 0
     started_at: float = 0.0
+    is_canary: bool = False
 
     @property
     def live(self) -> bool:
@@ -284,6 +286,7 @@ def _allocation(row: Mapping[str, Any]) -> Allocation:
         failure=_failure(row["TaskStates"] or {}),
         restarts=sum(state["Restarts"] for state in (row["TaskStates"] or {}).values()),
         started_at=max((_epoch(state["StartedAt"]) for state in (row["TaskStates"] or {}).values()), default=0.0),
+        is_canary=bool((row.get("DeploymentStatus") or {}).get("Canary")),
     )
 
 

@@ -102,3 +102,9 @@ def test_quantiles_are_those_of_the_last_twenty() -> None:
 def test_the_eta_is_never_in_the_past(waited_s: float, eta_in_s: float) -> None:
     cold = ColdStarts(600, tuple(float(n) for n in range(1, 21)))
     assert cold.eta(NOW - waited_s, NOW) == NOW + eta_in_s
+
+
+def test_a_canary_is_no_replica_until_it_is_promoted() -> None:
+    seen = capacity(1, [allocation(0), allocation(0, alloc_id="new", is_canary=True, failure="engine: Exit Code: 3")], [], [instance(0)])
+    assert [replica.alloc_id for replica in seen.replicas] == ["alloc-0"]
+    assert (seen.placed, seen.count("loading"), seen.failures) == (1, 0, ())

@@ -14,6 +14,7 @@ from autoscaler.jobs import JobView, NomadJobs, Order
 from autoscaler.lease import ConsulLease
 from autoscaler.states import ConsulStates
 from fleet.consul import Consul, Fence
+from fleet.deploy.nomad import Delivery
 from fleet.errors import Blocked, Conflict, Refused, Unreachable
 from fleet.names import Names
 from fleet.nomad import Nomad
@@ -90,6 +91,24 @@ async def test_a_deployment_is_an_obstacle_and_blocks_an_order(nomad: Nomad) -> 
         assert "wait to be promoted, `warmfleet deploy` sees them to the end" in view.obstacle
         with pytest.raises(Blocked):
             await jobs.order(order(view, job_id, 2))
+
+
+async def test_a_canary_is_known_as_one_until_it_is_promoted(nomad: Nomad, nomad_server: servers.NomadServer) -> None:
+    names, jobs, delivery = own_names(), NomadJobs(nomad), Delivery(nomad_server.address)
+    with registered(nomad, job_of_sleepers(names)) as job_id:
+        await settled(jobs, job_id, 1)
+        nomad.register(nomad.parse(job_of_sleepers(names, generation=1)))
+        view = await settled_canary(jobs, job_id)
+        (canary,) = (a for a in view.allocations if a.is_canary)
+        assert capacity(view.count, view.allocations, [], []).placed == 1
+        await until(lambda: asyncio.to_thread(delivery.latest_deployment, job_id), lambda d: d is not None and d.healthy == 1)
+        delivery.promote(delivery.latest_deployment(job_id).deployment_id)  # type: ignore[union-attr]
+        view = await settled(jobs, job_id, 1)
+        assert [(a.alloc_id, a.is_canary) for a in view.allocations if a.live] == [(canary.alloc_id, False)]
+
+
+async def settled_canary(jobs: NomadJobs, job_id: str) -> JobView:
+    return await until(lambda: jobs.read(job_id), lambda v: any(a.is_canary and a.client_status == "running" for a in v.allocations))
 
 
 async def test_what_has_no_room_says_what_is_missing(nomad: Nomad) -> None:

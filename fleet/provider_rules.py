@@ -53,7 +53,7 @@ def _split(url: str) -> SplitResult | None:
     """None: it is no address, or its port is none, or it has what cannot stand in a request's head."""
     try:
         split = urlsplit(url)
-        return None if split.port == 0 or not (url.isascii() and url.isprintable()) else split
+        return split if split.port != 0 and url.isascii() and url.isprintable() and split.scheme in ("http", "https") else None
     except ValueError:
         return None
 

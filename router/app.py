@@ -38,8 +38,8 @@ from router.load import Load
 from router.plain_body import PlainBody
 from router.plane import DataPlane
 from router.protocol import RouterProtocol, bound
+from router.providers import admin, status
 from router.providers import api as providers
-from router.providers import status
 from router.providers.abroad import Abroad
 from router.providers.simulate import Simulations
 from router.redis import RedisSessions
@@ -123,6 +123,7 @@ def wire(
     endpoints = (
         providers.routes(plane, abroad, reports.everyone),
         providers.admin_routes(simulations, reports.order, admin_key),
+        admin.routes(roster, lambda: force.described, abroad, admin_key),
         analytics.routes(plane, reports.everyone),
         session_pages.routes(plane, store, admin_key),
         roster_api.routes(roster, lambda: force.described, admin_key),

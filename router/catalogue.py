@@ -59,18 +59,19 @@ class Catalogue:
     def __init__(self, spec: Spec, off: Mapping[str, str] = MappingProxyType({})) -> None:
         self._off = off
         self.models: dict[str, Model] = {model.name: model for model in spec.models if off.get(model.name) != "removed"}
-        rows = sorted((row for row in spec.providers if off.get(row.name) != "removed"), key=lambda row: row.priority)
-        self.providers: dict[str, Provider] = {row.name: row for row in rows}
+        rows = sorted(spec.providers, key=lambda row: row.priority)
+        self._abroad = tuple(row.name for row in rows)
+        self.providers: dict[str, Provider] = {row.name: row for row in rows if off.get(row.name) != "removed"}
         self.routes: dict[int, Route] = {r.selector: self._expanded(r) for r in sorted(spec.routes, key=lambda r: r.selector)}
         self._by_name: dict[str, Route] = {route.name: route for route in self.routes.values()}
         self._plans: dict[tuple[str, int | None, str], Plan] = {}
         self._notice_s = spec.fleet.shutdown_delay_s
 
     def _expanded(self, route: Route) -> Route:
-        """The word "providers" in a chain stands for those that it does not name itself, by priority."""
+        """The word "providers" in a chain stands for those that it does not name itself, by priority, also for those that are off."""
         if PROVIDERS not in route.chain:
             return route
-        at, others = route.chain.index(PROVIDERS), [name for name in self.providers if name not in route.chain]
+        at, others = route.chain.index(PROVIDERS), [name for name in self._abroad if name not in route.chain]
         return replace(route, chain=(*route.chain[:at], *others, *route.chain[at + 1 :]))
 
     def own(self, chain: tuple[str, ...]) -> tuple[str, ...]:

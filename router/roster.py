@@ -5,7 +5,7 @@
                or 503 where there is none
     enable     takes it back in                   take it back in
     remove     404                                leave it out
-    add        a model that somebody else runs and registers in Consul; a removed one of the description is taken back
+    add        a model that somebody else runs and registers in Consul, or a provider; a removed one of the description is taken back
 
 Law: what the description says of a name wins over what was added under it. An order that would leave a route with nobody is taken: its
 requests are refused with a reason until somebody is back. Values only; where they are kept is router.roster_store's matter.
@@ -14,17 +14,21 @@ requests are refused with a reason until somebody is back. Values only; where th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from fleet.model import Capacity, Model, Replicas, Spec
+from fleet.provider import PROVIDERS
 from fleet.serving import Capability, Price
 from router.errors import BadRequest, UnknownModel
+from router.providers.ordered import Ordered, refused
+from router.requests import AUTO
 
 MOST_ADDED: Final = 64
+_OWN_NAMES: Final = (PROVIDERS, AUTO)
 _label = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?").fullmatch
 
 Off = Literal["disabled", "removed"]
@@ -50,12 +54,14 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     off: dict[str, Off] = {}
     added: dict[str, Added] = {}
+    providers: dict[str, Ordered] = {}
 
 
 def decode(document: bytes) -> Roster:
     """Raises: msgspec.MsgspecError: not a roster, or one that holds what nobody can have ordered."""
     found = msgspec.json.decode(document, type=Roster)
-    if len(found.added) > MOST_ADDED or not all(map(_label, (*found.off, *found.added))):
+    too_many = max(len(found.added), len(found.providers)) > MOST_ADDED
+    if too_many or not all(map(_label, (*found.off, *found.added, *found.providers))):
         raise msgspec.ValidationError("names are labels, and not too many are added")
     return found
 
@@ -66,7 +72,7 @@ def encode(roster: Roster) -> bytes:
 
 def names(spec: Spec, roster: Roster) -> dict[str, str]:
     """How each model and provider stands: enabled, disabled or removed."""
-    known = [*(model.name for model in spec.models), *(provider.name for provider in spec.providers), *roster.added]
+    known = [*(model.name for model in spec.models), *(provider.name for provider in spec.providers), *roster.added, *roster.providers]
     return {name: roster.off.get(name, "enabled") for name in known}
 
 
@@ -85,10 +91,11 @@ def enabled(roster: Roster, spec: Spec, name: str) -> Roster:
 
 def removed(roster: Roster, spec: Spec, name: str) -> Roster:
     """Raises: UnknownModel"""
-    if name not in roster.added:
+    if name not in roster.added and name not in roster.providers:
         return _turned(roster, spec, name, "removed")
     added = {other: row for other, row in roster.added.items() if other != name}
-    return Roster(version=roster.version + 1, off=_without(roster.off, name), added=added)
+    providers = {other: row for other, row in roster.providers.items() if other != name}
+    return _changed(roster, off=_without(roster.off, name), added=added, providers=providers)
 
 
 def added(roster: Roster, spec: Spec, name: str, row: Added | None) -> Roster:
@@ -97,22 +104,50 @@ def added(roster: Roster, spec: Spec, name: str, row: Added | None) -> Roster:
     Raises:
         BadRequest: the name is somebody's already, a route does not exist, or there are too many.
     """
-    described = name in {model.name for model in spec.models} | {provider.name for provider in spec.providers}
-    if described and roster.off.get(name) == "removed" and row is None:
-        return Roster(version=roster.version + 1, off=_without(roster.off, name), added=roster.added)
-    if described:
-        raise BadRequest(f"{name!r} is in the description; send {{}} to take it back in after it was removed, or enable it.", param="name")
-    if row is None:
-        row = Added()
+    if _comes_back(roster, _described(spec), name, is_bare=row is None):
+        return _changed(roster, off=_without(roster.off, name))
+    row = row or Added()
+    _check_new(spec, name, others=roster.providers, alike=roster.added)
     routes = {route.name for route in spec.routes}
-    if name in routes:
-        raise BadRequest(f"{name!r} is the name of a route; choose another.", param="name")
     unknown = next((route for route in row.routes if route not in routes), None)
     if unknown is not None:
         raise BadRequest(f"There is no route {unknown[:100]!r}; there are: {', '.join(sorted(routes)) or 'none'}.", param="routes")
-    if name not in roster.added and len(roster.added) >= MOST_ADDED:
-        raise BadRequest(f"{MOST_ADDED} models have been added already; describe them in fleet.toml.", param="name")
-    return Roster(version=roster.version + 1, off=roster.off, added={**roster.added, name: row})
+    return _changed(roster, added={**roster.added, name: row})
+
+
+def provider_added(roster: Roster, spec: Spec, name: str, ordered: Ordered | None) -> Roster:
+    """The same for a provider, whose row has been judged already. `ordered`: None: what the description says of it.
+
+    Raises:
+        BadRequest: the name is somebody's already, nothing is known of it, or there are too many.
+    """
+    if _comes_back(roster, {row.name for row in spec.providers}, name, is_bare=ordered is None):
+        return _changed(roster, off=_without(roster.off, name))
+    if ordered is None:
+        raise BadRequest(f"{name!r} is no provider that was removed; send its row, at least model and base_url or preset.", param="model")
+    _check_new(spec, name, others=roster.added, alike=roster.providers)
+    return _changed(roster, providers={**roster.providers, name: ordered})
+
+
+def _comes_back(roster: Roster, described: Collection[str], name: str, *, is_bare: bool) -> bool:
+    """Raises: BadRequest: it is described, and was not removed, or more is said of it."""
+    if name in described and not (is_bare and roster.off.get(name) == "removed"):
+        raise BadRequest(f"{name!r} is in the description; send {{}} to take it back in after it was removed, or enable it.", param="name")
+    return name in described
+
+
+def _check_new(spec: Spec, name: str, *, others: Collection[str], alike: Collection[str]) -> None:
+    """Raises: BadRequest"""
+    if name in {route.name for route in spec.routes}:
+        raise BadRequest(f"{name!r} is the name of a route; choose another.", param="name")
+    if name in others or name in _described(spec) or name in _OWN_NAMES:
+        raise BadRequest(f"{name!r} means something else already; choose another.", param="name")
+    if name not in alike and len(alike) >= MOST_ADDED:
+        raise BadRequest(f"{MOST_ADDED} have been added already; describe them in fleet.toml.", param="name")
+
+
+def _described(spec: Spec) -> frozenset[str]:
+    return frozenset((*(model.name for model in spec.models), *(row.name for row in spec.providers)))
 
 
 def _turned(roster: Roster, spec: Spec, name: str, off: Off | None) -> Roster:
@@ -120,7 +155,12 @@ def _turned(roster: Roster, spec: Spec, name: str, off: Off | None) -> Roster:
     if name not in stands or stands[name] == "removed":
         raise UnknownModel(name)
     rest = _without(roster.off, name)
-    return Roster(version=roster.version + 1, off=rest if off is None else {**rest, name: off}, added=roster.added)
+    return _changed(roster, off=rest if off is None else {**rest, name: off})
+
+
+def _changed(roster: Roster, **parts: Any) -> Roster:
+    """The next version."""
+    return msgspec.structs.replace(roster, version=roster.version + 1, **parts)
 
 
 def _without(off: Mapping[str, Off], name: str) -> dict[str, Off]:
@@ -132,15 +172,28 @@ def _without(off: Mapping[str, Off], name: str) -> dict[str, Off]:
 
 def laid_on(spec: Spec, roster: Roster) -> Spec:
     """The description with what was added. What is off is still in it: router.catalogue leaves that out."""
-    described = {model.name for model in spec.models} | {row.name for row in spec.providers} | {route.name for route in spec.routes}
-    new = {name: row for name, row in roster.added.items() if name not in described}
-    if not new:
+    taken = _described(spec) | {route.name for route in spec.routes}
+    new = {name: row for name, row in roster.added.items() if name not in taken}
+    abroad = {name: ordered for name, ordered in usable(spec, roster).items() if name not in new}
+    if not new and not abroad:
         return spec
     models = (*spec.models, *(_model(name, row) for name, row in new.items()))
+    providers = (*spec.providers, *(ordered.row for ordered in abroad.values()))
+    ends = {name: row.routes for name, row in new.items()} | {name: ordered.routes for name, ordered in abroad.items()}
     routes = tuple(
-        replace(route, chain=(*route.chain, *(name for name, row in new.items() if route.name in row.routes))) for route in spec.routes
+        replace(route, chain=(*route.chain, *(name for name, chains in ends.items() if route.name in chains))) for route in spec.routes
     )
-    return replace(spec, models=models, routes=routes)
+    return replace(spec, models=models, providers=providers, routes=routes)
+
+
+def usable(spec: Spec, roster: Roster) -> dict[str, Ordered]:
+    """The providers that were added, without those that this description refuses or has another meaning for."""
+    taken = _described(spec) | {route.name for route in spec.routes}
+    return {
+        name: ordered
+        for name, ordered in roster.providers.items()
+        if name not in taken and ordered.row.name == name and not refused(ordered.row, spec)
+    }
 
 
 def _model(name: str, row: Added) -> Model:

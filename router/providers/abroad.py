@@ -43,18 +43,18 @@ class Abroad:
     clock: Callable[[], float]
     replicas: dict[str, Replica] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    _rows: dict[str, tuple[Provider, int]] = field(default_factory=dict)
+    _rows: dict[str, tuple[Provider, int, bool]] = field(default_factory=dict)
 
     def take(self, spec: Spec) -> None:
         """Takes over the rows of a description."""
         processes = spec.router.count * spec.router.workers
-        rows = {row.name: (filled(row), processes) for row in spec.providers}
+        rows = {row.name: (filled(row), processes, spec.router.allow_link_local) for row in spec.providers}
         before, self.replicas, self.missing = self.replicas, {}, {}
-        for name, (row, _) in rows.items():
+        for name, (row, _, may_be_link_local) in rows.items():
             if self._rows.get(name) == rows[name] and name in before:
                 self.replicas[name] = before.pop(name)
             else:
-                self._make(row, processes)
+                self._make(row, processes, may_be_link_local=may_be_link_local)
         for replica in before.values():
             replica.pool.close()
         self._rows = rows
@@ -63,21 +63,21 @@ class Abroad:
         for replica in self.replicas.values():
             replica.pool.close()
 
-    def _make(self, row: Provider, processes: int) -> None:
+    def _make(self, row: Provider, processes: int, *, may_be_link_local: bool) -> None:
         try:
-            self.replicas[row.name] = self._replica(row, processes)
+            self.replicas[row.name] = self._replica(row, processes, may_be_link_local=may_be_link_local)
         except (SpecError, OSError, _NoKey) as error:
             self.missing[row.name] = str(error)
         if why := self.missing.get(row.name):
             log.error("provider %s is left out: %s", row.name, why, extra={"event": "provider_missing", "model": row.name})
 
-    def _replica(self, row: Provider, processes: int) -> Replica:
+    def _replica(self, row: Provider, processes: int, *, may_be_link_local: bool) -> Replica:
         far = remote(row, self._key(row))
         context = tls_context(row.ca_file) if far.address.tls else None
         proxy = proxy_for(far.address.host, self.environment) if far.address.tls else None
         endpoint = Endpoint(f"provider/{row.name}", ALLOC_ID, row.name, far.address.host, far.address.port)
         link = Link(far, Limits(row.requests_per_min, row.tokens_per_min, processes))
-        pool = RemotePool(far.address, context, proxy, self.clock)
+        pool = RemotePool(far.address, context, proxy, self.clock, may_be_link_local=may_be_link_local)
         counts = self.tally.of(row.name)
         return Replica(endpoint, row.slo, counts, self.clock, concurrency=_AT_ONCE, fresh=False, remote=link, pool=pool)
 

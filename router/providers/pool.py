@@ -1,18 +1,21 @@
 """Connections to a provider: TLS with verification, through an HTTP proxy where the environment names one, kept for reuse.
 
 Law: as for a replica's connections, but a handshake is dear, so that they may be idle for longer, and what the far side says of itself
-(cookies, its account, its limits) is dropped with the head: only what describes the answer is left for the caller.
+(cookies, its account, its limits) is dropped with the head: only what describes the answer is left for the caller. No name leads to an
+address where a machine is told its own secrets (fleet.reach), whatever the name's owner says: what is judged is what is dialled.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Final
 
 import httptools
 
+from fleet.reach import is_metadata
 from router.providers.proxies import Proxy
 from router.providers.remote import Address
 from router.upstream import Connection, Pool
@@ -34,17 +37,29 @@ class RemoteConnection(Connection):
 
 
 class RemotePool(Pool):
-    """Idle connections to one provider. `context`: None: no TLS. `proxy`: None: none on the way."""
+    """Idle connections to one provider. `context`: None: no TLS. `proxy`: None: none on the way.
 
-    __slots__ = ("_address", "_context", "_proxy")
+    `may_be_link_local`: an address is not looked at.
+    """
+
+    __slots__ = ("_address", "_context", "_may_be_link_local", "_proxy")
 
     idle_s = IDLE_S
 
-    def __init__(self, address: Address, context: ssl.SSLContext | None, proxy: Proxy | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        context: ssl.SSLContext | None,
+        proxy: Proxy | None,
+        clock: Callable[[], float],
+        *,
+        may_be_link_local: bool = False,
+    ) -> None:
         super().__init__(address.host, address.port, clock)
         self._address = address
         self._context = context
         self._proxy = proxy
+        self._may_be_link_local = may_be_link_local
 
     async def dial(self, timeout_s: float) -> Connection:
         """Raises: OSError, of which TimeoutError and ssl.SSLError are some."""
@@ -61,12 +76,27 @@ class RemotePool(Pool):
             super().give_back(connection)
 
     async def _directly(self) -> Connection:
-        loop, to = asyncio.get_running_loop(), self._address
+        loop, to, failed = asyncio.get_running_loop(), self._address, OSError("it has no address")
         server_name = to.host if self._context is not None else None
-        _, connection = await loop.create_connection(
-            lambda: RemoteConnection(self), to.host, to.port, ssl=self._context, server_hostname=server_name
-        )
-        return connection
+        for host in await self._addresses():
+            try:
+                _, connection = await loop.create_connection(
+                    lambda: RemoteConnection(self), host, to.port, ssl=self._context, server_hostname=server_name
+                )
+            except OSError as error:
+                failed = error
+            else:
+                return connection
+        raise failed
+
+    async def _addresses(self) -> list[str]:
+        """What the host's name leads to, each once. Raises: OSError: nothing, or nothing where a request may go."""
+        found = await asyncio.get_running_loop().getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
+        hosts = list(dict.fromkeys(str(each[4][0]) for each in found))
+        allowed = hosts if self._may_be_link_local else [host for host in hosts if not is_metadata(host)]
+        if hosts and not allowed:
+            raise PermissionError("its name leads to link-local addresses, where a machine is told its own secrets")
+        return allowed
 
     async def _through(self, proxy: Proxy) -> Connection:
         loop, to = asyncio.get_running_loop(), self._address

@@ -1,0 +1,106 @@
+"""Endpoints with which providers are added and removed while routers run, for whoever has the admin key.
+
+    GET    /admin/providers             how each stands, with its row
+    PUT    /admin/providers/{name}      add one, change one that was added, or take back one that was removed
+    DELETE /admin/providers/{name}      remove it; what it streams is finished
+
+A row is that of [[provider]] as JSON. It names the variable that holds the key and never the key. Disabling and enabling is
+router.roster_api's, for models and providers alike. Without WARMFLEET_ADMIN_KEY in the router's environment none of it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from fleet.model import Spec
+from fleet.provider import Provider
+from fleet.serving import LABEL
+from router import roster
+from router.admin import only_admin
+from router.errors import UnknownModel
+from router.providers import ordered
+from router.providers.abroad import Abroad
+from router.providers.ordered_schema import SCHEMA
+from router.refusals import may
+from router.roster import Roster
+from router.roster_store import RedisRoster
+
+Name = Annotated[str, Path(pattern=LABEL, description="of the provider", examples=["elsewhere"])]
+
+_BODY: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {"application/json": {"schema": SCHEMA}}}}
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """One provider. `state`: enabled, disabled, removed, or refused: the description has come to say what its row may not.
+
+    `missing`: why this process cannot use it, as GET /providers says it, or empty. `routes`: whose chains it was put at the end of.
+    """
+
+    name: str
+    state: str
+    added: bool
+    model: str
+    base_url: str
+    key_env: str
+    priority: int
+    routes: tuple[str, ...]
+    missing: str
+
+
+def routes(kept: RedisRoster, described: Callable[[], Spec], abroad: Abroad, admin_key: str) -> APIRouter:
+    """`described`: what the description says now. `admin_key`: empty: nobody has it, and nothing is here."""
+    if not admin_key:
+        return APIRouter()
+    api = APIRouter(prefix="/admin/providers", tags=["providers"], dependencies=[Depends(only_admin(admin_key))])
+
+    def shown() -> Response:
+        rows = tuple(standings(described(), kept.now, abroad))
+        return Response(msgspec.json.encode({"version": kept.now.version, "providers": rows}), media_type="application/json")
+
+    @api.get("", summary="How each provider stands, and where it is.")
+    async def providers() -> Response:
+        return shown()
+
+    @api.put("/{name}", summary="Add a provider, or take a removed one back.", responses=may(503), openapi_extra=_BODY)
+    async def add(name: Name, request: Request) -> Response:
+        """Every router and worker uses it within a second, and keeps it over restarts."""
+        row = ordered.read(name, await request.body(), described())
+        await kept.order(lambda now: roster.provider_added(now, described(), name, row))
+        return shown()
+
+    @api.delete(
+        "/{name}", summary="Remove a provider: what it streams is finished, and nothing new is asked of it.", responses=may(404, 503)
+    )
+    async def remove(name: Name) -> Response:
+        await kept.order(lambda now: _removed(now, described(), name))
+        return shown()
+
+    return api
+
+
+def _removed(now: Roster, spec: Spec, name: str) -> Roster:
+    """Raises: UnknownModel: no provider has this name."""
+    if name not in now.providers and name not in {row.name for row in spec.providers}:
+        raise UnknownModel(name)
+    return roster.removed(now, spec, name)
+
+
+def standings(spec: Spec, now: Roster, abroad: Abroad) -> Iterator[Stands]:
+    usable = roster.usable(spec, now)
+    for row in spec.providers:
+        yield _stands(row, now.off.get(row.name, "enabled"), (), abroad, is_added=False)
+    for name, each in now.providers.items():
+        why = ordered.refused(each.row, spec) or "its name means something else in the description"
+        state = now.off.get(name, "enabled") if name in usable else f"refused: {why}"
+        yield _stands(each.row, state, each.routes, abroad, is_added=True)
+
+
+def _stands(row: Provider, state: str, ends: tuple[str, ...], abroad: Abroad, *, is_added: bool) -> Stands:
+    missing = abroad.missing.get(row.name, "")
+    return Stands(row.name, state, is_added, row.model, row.base_url, row.key_env, row.priority, ends, missing)

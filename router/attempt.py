@@ -19,6 +19,7 @@ import msgspec
 from router import events, headers
 from router.breaker import CLEAN, Event
 from router.course import Course
+from router.engine_refusal import in_shape
 from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed
 from router.replica import Replica
 from router.upstream import Connection
@@ -33,7 +34,9 @@ _PROBE_EVENT: Final = {Event.SUCCESS: Event.PROBE_OK, Event.FAILURE: Event.PROBE
 class Trying(Course):
     """What an attempt asks and reports."""
 
-    attempt: Attempt | None = None
+    __slots__ = ()
+
+    attempt: Attempt | None
 
     @abstractmethod
     def message(self, replica: Replica) -> tuple[bytes, bytes]:
@@ -59,21 +62,18 @@ class Trying(Course):
 class Attempt:
     """A receiver of its connection. `held` and `rest` are the events that came, whole ones and the beginning of the next."""
 
-    # Class-level defaults: an attempt sets only what it needs, which halves the cost of making one.
-    connection: Connection | None = None
-    probe = False
-    status = 0
-    streams = False
-    held: bytes = b""
-    rest: bytes = b""
-    over = False
-    usage: events.Usage | None = None
-    _task: asyncio.Task[None] | None = None
+    __slots__ = ("_relay", "_task", "at", "connection", "held", "over", "probe", "replica", "rest", "status", "streams", "usage")
 
     def __init__(self, relay: Trying, replica: Replica, now: float) -> None:
         self._relay = relay
         self.replica = replica
         self.at = now
+        self.connection: Connection | None = None
+        self.usage: events.Usage | None = None
+        self.probe = self.streams = self.over = False
+        self.status = 0
+        self.held = self.rest = b""
+        self._task: asyncio.Task[None] | None = None
         replica.in_flight += 1
         replica.counts.in_flight += 1
 
@@ -140,14 +140,23 @@ class Attempt:
                 if headers.is_plain_json(connection.fields):
                     self._failed(UpstreamFailed(f"The engine's answer is not valid JSON: {error}."), "malformed")
                     return
+        elif self.status >= 400 and (shaped := in_shape(body, self.status, self.replica.model, self._relay.path)) is not None:
+            body = shaped
+            connection.fields[:] = [
+                *(one for one in connection.fields if one[0] != b"content-type"),
+                (b"content-type", b"application/json"),
+            ]
         self._relay.whole(self, connection, body)
 
     def _accepts(self, connection: Connection) -> bool:
         status = connection.status
-        found = Verdict.PASS if status == 200 else verdict(status)
+        if status == 200:
+            self.status = status
+            self.streams = headers.value_of(connection.fields, b"content-type").startswith(b"text/event-stream")
+            return True
+        found = verdict(status)
         if found is Verdict.PASS:
             self.status = status
-            self.streams = status == 200 and headers.value_of(connection.fields, b"content-type").startswith(b"text/event-stream")
             return True
         if found is Verdict.BUSY:
             retry_after_s = headers.retry_after_s(connection.fields)

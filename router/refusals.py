@@ -24,6 +24,7 @@ _MEANING: Final = {
 }
 _TEXT: Final = {"type": "string"}
 _TEXT_OR_NULL: Final = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+_CODE: Final = {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}], "description": "a number where an engine gives one"}
 REFUSAL: Final[dict[str, Any]] = {
     "title": SCHEMA,
     "type": "object",
@@ -31,7 +32,7 @@ REFUSAL: Final[dict[str, Any]] = {
     "properties": {
         "error": {
             "type": "object",
-            "properties": {"message": _TEXT, "type": _TEXT, "param": _TEXT_OR_NULL, "code": _TEXT_OR_NULL},
+            "properties": {"message": _TEXT, "type": _TEXT, "param": _TEXT_OR_NULL, "code": _CODE},
             "required": ["message", "type", "param", "code"],
         }
     },

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from fleet import metrics
 from fleet.model import Spec
@@ -27,7 +27,7 @@ from router.tenants import keys
 from router.tenants.account import Account
 from router.tenants.bound import Bound
 from router.tenants.prices import NANO, Prices, usd
-from router.tenants.rows import Answer, Ask, Settle, Verdict
+from router.tenants.rows import Answer, Ask, Books, Settle, Verdict
 
 _HOUR_S: Final = 3600
 _REASONS: Final = {
@@ -38,15 +38,6 @@ _REASONS: Final = {
     BudgetSpent: "budget",
     LimitsAway: "limits_away",
 }
-
-
-class Books(Protocol):
-    """Where limits are kept for all routers: `books.RedisBooks`."""
-
-    def ask(self, ask: Ask, told: Callable[[Verdict | None], bool], /) -> None:
-        """Tells the verdict, None: nobody knows. `told` answers False where it is of no more use."""
-
-    def settle(self, row: Settle, /) -> None: ...
 
 
 class Gate:

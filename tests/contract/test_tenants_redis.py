@@ -155,19 +155,34 @@ async def test_a_budget_of_a_day_is_another_ones_the_next_day(world: World) -> N
     assert await world.redis.ttl(f"{REDIS_BUDGET_PREFIX}{world.tenant}:2026-11-21") > 31 * 86400, "a month's budget outlives its month"
 
 
-async def test_what_a_dead_router_had_set_aside_is_given_back(world: World) -> None:
+async def test_what_a_dead_router_had_set_aside_counts_as_spent(world: World) -> None:
+    """Nobody knows what became of it, and a budget is not overspent."""
     dying, living = await world.router(), await world.router()
-    assert await dying.ask(world.money(900)) is not None
+    assert await dying.ask(world.money(700)) is not None
+    await dying.die()
+    assert 0 < await world.redis.pttl(f"{REDIS_ROUTER_PREFIX}{dying.own_id}") <= 120_000
     refused = await living.ask(world.money(900))
     assert refused is not None
     assert refused.answer == Answer.BUDGET
-    await dying.die()
-    assert 0 < await world.redis.pttl(f"{REDIS_ROUTER_PREFIX}{dying.own_id}") <= 120_000
+    assert await world.purse() == (0, 700), "it may live"
     await world.redis.delete(f"{REDIS_ROUTER_PREFIX}{dying.own_id}")  # two minutes later
-    granted = await living.ask(world.money(900))
+    assert (await living.ask(world.money(900))) is not None
+    assert await world.purse() == (700, 0)
+    granted = await living.ask(world.money(300))
     assert granted is not None
     assert granted.answer == Answer.GRANTED
-    assert await world.purse() == (0, 900)
+
+
+async def test_a_router_that_was_taken_for_dead_and_comes_back_spends_nothing_twice(world: World) -> None:
+    silent, living = await world.router(), await world.router()
+    ask = world.money(700)
+    verdict = await silent.ask(ask)
+    assert verdict is not None
+    await world.redis.delete(f"{REDIS_ROUTER_PREFIX}{silent.own_id}")
+    assert (await living.ask(world.money(900))) is not None
+    assert await world.purse() == (700, 0)
+    silent.settle(ask, verdict, cost=60)
+    await world.until_purse(60, 0)
 
 
 async def test_a_router_that_only_waits_for_a_long_answer_stays_alive(world: World) -> None:

@@ -5,7 +5,7 @@
     ├── MissingTool            the machine's: something must be installed first
     ├── StackError             ours or the machine's: the local system did not come up, or is only half up
     └── ControlPlaneError      Nomad or Consul
-        ├── Unreachable        no answer
+        ├── Unreachable        no answer, or none for now; it may be asked again
         └── Refused            an answer that says no
             ├── Conflict       somebody else changed the job first (check-and-set lost)
             └── Blocked        the job is in a deployment; try again when it has ended

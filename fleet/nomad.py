@@ -22,6 +22,9 @@ from fleet.errors import Blocked, Conflict, Refused, Unreachable
 Job = NewType("Job", dict[str, Any])
 
 _TIMEOUT_S = 10
+_UNWELL = (429, 502, 503, 504)
+_LEADERLESS = ("No cluster leader", "leadership lost", "leadership transfer", "Not ready to serve consistent reads", "No path to region")
+"""What a server says for the seconds of an election, with the status of any other refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ class Nomad:
     Args:
         address: base URL, `http://127.0.0.1:4646`. TLS certificates are verified; `ca` is a bundle to verify against.
 
-    Every method raises Unreachable when there is no answer, and Refused with Nomad's own words when the answer is no.
+    Every method raises Unreachable when there is no answer, or none for now (an election, a limit of requests), and Refused with Nomad's
+    own words when the answer is no.
     """
 
     def __init__(
@@ -250,6 +254,8 @@ class Nomad:
             return Blocked(said)
         if "job modify index" in said:
             return Conflict(said)
+        if answer.status_code in _UNWELL or any(words in said for words in _LEADERLESS):
+            return Unreachable(f"Nomad at {self.address} is unwell: {said} (HTTP {answer.status_code})")
         return Refused(f"Nomad: {said} (HTTP {answer.status_code})")
 
 

@@ -214,7 +214,7 @@ def _run(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts
         with display() as shown:
             run = Run(target.nomad, models, shown)
             for proposal in busy:
-                outcome = run.deliver(proposal, detach=detach)
+                outcome = _one(run, proposal, detach=detach)
                 if outcome.code != OK:
                     rest = [p.part for p in busy[busy.index(proposal) + 1 :]]
                     return Outcome(outcome.code, outcome.text + (f"\nnot begun: {', '.join(rest)}" if rest else ""))
@@ -222,6 +222,19 @@ def _run(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts
     except KeyboardInterrupt:
         return Outcome(130, "no longer watching; what was begun goes on in Nomad. Deploy again to see it to its end, or roll back")
     return Outcome(OK, f"{len(busy)} job(s) deployed" if busy else "nothing to change")
+
+
+def _one(run: Run, proposal: Proposal, *, detach: bool) -> Outcome:
+    """A job of several: what goes wrong with it must not hide what was not begun."""
+    try:
+        return run.deliver(proposal, detach=detach)
+    except Conflict as error:
+        return Outcome(FAILED, str(error))
+    except ControlPlaneError as error:
+        if is_denied(error):
+            raise
+        stands = f"what was begun stands as it is in Nomad: deploy {proposal.part} again to see it to its end"
+        return Outcome(FAILED, f"{proposal.part}: {error}; {stands}")
 
 
 def _alone(target: Target, outcome: Outcome) -> Outcome:

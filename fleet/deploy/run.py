@@ -2,7 +2,9 @@
 
 Law: old replicas leave only when the new ones are warm (fleet.deploy.step decides, this does). A version that is given up before that
 leaves the job as it was: its canaries are stopped, and the version before is registered again with the counts of now, because Nomad
-would start canaries of a failed version anew at the next scaling. Nothing is registered but with the index that was planned on.
+would start canaries of a failed version anew at the next scaling. Nothing is registered but with the index that was planned on, and what
+somebody else has registered meanwhile is left as it is. A Nomad or Consul that is away while a delivery is watched is asked again for
+some minutes: an election of theirs must not leave new replicas behind that nobody promotes.
 """
 
 from __future__ import annotations
@@ -11,19 +13,26 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import ParamSpec, TypeVar
 
 from fleet.deploy import inspector, jobs
 from fleet.deploy.display import Display
 from fleet.deploy.nomad import WAIT_S, Delivery, Deployment, Evaluation, Story
+from fleet.deploy.patience import Patience
 from fleet.deploy.proposal import Proposal, Way
 from fleet.deploy.rows import ALIVE, rows
 from fleet.deploy.step import Fresh, Step, View, next_step
 from fleet.deploy.warmth import Replica, Warmth
-from fleet.errors import Conflict, ControlPlaneError, Refused
-from fleet.nomad import Job
+from fleet.errors import Conflict, ControlPlaneError, Refused, Unreachable
+from fleet.names import JOB_META_SOURCE
+from fleet.nomad import Job, JobInfo
 
 OK, FAILED, UNPLACED = 0, 1, 2
 KEPT_TAGS = 8
+_TRIES = 3
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,21 @@ class Run:
             return outcome
         if deployment and deployment.auto_revert:
             return self._reverted(proposal, outcome, deployment)
+        if meanwhile := self._overtaken(proposal):
+            return Outcome(outcome.code, f"{outcome.text}; {meanwhile}")
         if proposal.way in ("beside", "one by one") and not (deployment and deployment.desired_canaries and deployment.promoted):
             return self._restored(proposal, outcome, deployment)
         return outcome
+
+    def _overtaken(self, proposal: Proposal) -> str:
+        """What is in Nomad now where somebody else has registered another version, or empty. Scalings are versions of the same source."""
+        info = self._asked(self.nomad.job, proposal.job_id)
+        if info is None or info.stopped:
+            return "somebody else has stopped the job, and it is left so"
+        return "" if _is_same(info, proposal.job) else f"somebody else has registered version {info.version}, which is left as it is"
+
+    def _asked(self, ask: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        return Patience(self.shown, self.clock, self.sleep).asked(ask, *args, **options)
 
     def _registered(self, proposal: Proposal) -> str:
         self.shown.say(f"{proposal.part}: {_intent(proposal)}")
@@ -115,24 +136,25 @@ class Run:
         return self._deployed(proposal, evaluation.deployment_id)
 
     def _evaluated(self, eval_id: str) -> Evaluation:
-        seen = self.nomad.evaluation(eval_id)
+        seen = self._asked(self.nomad.evaluation, eval_id)
         while not seen.ended:
-            seen = self.nomad.evaluation(eval_id, index=seen.index)
+            seen = self._asked(self.nomad.evaluation, eval_id, index=seen.index)
         return seen
 
     def _deployed(self, proposal: Proposal, deployment_id: str) -> tuple[Outcome, Deployment | None]:
         deployment = self._deployment(deployment_id)
-        version = deployment.job_version if deployment else self._version(proposal)
+        version = deployment.job_version if deployment else self._asked(self._version, proposal)
         judged = proposal.part in self.models and proposal.way != "in place"
         watch = _Watch(proposal.way, version, jobs.count(proposal.job) if judged else 0, moved_at=self.clock())
         while True:
-            step = self._looked(proposal, watch, deployment)
+            step = self._asked(self._looked, proposal, watch, deployment)
             if step.kind == "done":
                 return Outcome(OK, f"{proposal.part}: version {version} {'is warm and serves' if judged else 'runs'}"), deployment
             if step.kind in ("give up", "failed"):
-                self._explain(proposal, version)
+                self._asked(self._explain, proposal, version)
                 return Outcome(FAILED, f"{proposal.part}: version {version} failed: {step.why}"), deployment
-            self._do(step, proposal, watch, deployment_id)
+            with contextlib.suppress(Unreachable):  # the next look says whether it was done
+                self._do(step, proposal, watch, deployment_id)
             deployment = self._deployment(deployment_id, watch.index)
             watch.index = deployment.index if deployment else 0
 
@@ -162,7 +184,7 @@ class Run:
     def _deployment(self, deployment_id: str, index: int = 0) -> Deployment | None:
         """Blocks until it changes after `index`, or for WAIT_S."""
         if deployment_id:
-            return self.nomad.deployment(deployment_id, index=index)
+            return self._asked(self.nomad.deployment, deployment_id, index=index)
         self.sleep(WAIT_S)
         return None
 
@@ -185,8 +207,8 @@ class Run:
 
     def _reverted(self, proposal: Proposal, outcome: Outcome, failed: Deployment) -> Outcome:
         """Follows what Nomad itself goes back to."""
-        info = self.nomad.job(proposal.job_id)
-        latest = self.nomad.latest_deployment(proposal.job_id)
+        info = self._asked(self.nomad.job, proposal.job_id)
+        latest = self._asked(self.nomad.latest_deployment, proposal.job_id)
         if info is None or latest is None or latest.job_version <= failed.job_version:
             return Outcome(outcome.code, f"{outcome.text}; there is no stable version to go back to: mend it and deploy again")
         self.shown.say(f"{proposal.part}: Nomad goes back to the version before (as version {latest.job_version})")
@@ -198,14 +220,14 @@ class Run:
         """Registers what ran before again. The old replicas never left, so this touches no task, except where they went one by one."""
         if deployment and deployment.active:
             with contextlib.suppress(Refused):  # it has ended by itself just now
-                self.nomad.fail(deployment.deployment_id)
-        number = self._before(proposal)
-        info = self.nomad.job(proposal.job_id)
+                self._asked(self.nomad.fail, deployment.deployment_id)
+        number = self._asked(self._before, proposal)
+        info = self._asked(self.nomad.job, proposal.job_id)
         if number is None or info is None:
             return Outcome(outcome.code, f"{outcome.text}; no version from before is remembered: mend it and deploy again")
-        job = jobs.counted(jobs.usual(self.nomad.definition(proposal.job_id, number)), info.counts)
+        job = jobs.counted(jobs.usual(self._asked(self.nomad.definition, proposal.job_id, number)), info.counts)
         rolls = proposal.way == "one by one"
-        text = self.nomad.source(proposal.job_id, number)
+        text = self._asked(self.nomad.source, proposal.job_id, number)
         self.shown.say(f"{proposal.part}: going back to version {number}")
         back = replace(proposal, job=jobs.one_by_one(job, proposal.floor) if rolls else job, way=proposal.way if rolls else "in place")
         done, _ = self._followed(back, self._register(proposal.part, back.job, text, info.modify_index))
@@ -215,25 +237,40 @@ class Run:
         return Outcome(outcome.code, f"{outcome.text}; {said}")
 
     def _before(self, proposal: Proposal) -> int | None:
-        """The version that ran before; for a deployment that was found under way, the last stable one that runs something else."""
+        """The version that ran before; for a deployment that was found under way, the last stable one that runs something else.
+
+        A version that was never stable, because its own deployment was not seen to its end, did not run: the last stable one before it did.
+        """
+        versions = self.nomad.versions(proposal.job_id)
         if proposal.live is not None and proposal.resumes is None:
-            return proposal.live.version
-        source = self.nomad.versions(proposal.job_id)
-        return next((v.number for v in source if v.stable and v.source != source[0].source), None)
+            last = proposal.live.version
+            return next((v.number for v in versions if v.stable and v.number <= last), last)
+        return next((v.number for v in versions if v.stable and v.source != versions[0].source), None)
 
     def _settled(self, proposal: Proposal) -> None:
         if proposal.way == "one by one":
             self._as_usual(proposal, proposal.draft.job, proposal.draft.text)
         if proposal.part in self.models:
-            self._remember(proposal)
+            try:
+                self._asked(self._remember, proposal)
+            except ControlPlaneError as error:
+                self.shown.say(f"{proposal.part}: the version before may be forgotten by Nomad, it was not tagged: {error}")
 
     def _as_usual(self, proposal: Proposal, job: Job, text: str) -> None:
         """Takes back what only the one-by-one deployment needed, so that scaling waits for nobody."""
-        info = self.nomad.job(proposal.job_id)
-        if info is not None:
+        for tries_left in reversed(range(_TRIES)):
+            info = self._asked(self.nomad.job, proposal.job_id)
+            if info is None or not _is_same(info, job):
+                return  # somebody else's by now
             job = jobs.counted(job, info.counts)
-            eval_id = self._register(proposal.part, job, text, info.modify_index)
+            try:
+                eval_id = self._register(proposal.part, job, text, info.modify_index)
+            except Conflict:  # a scaling came between
+                if not tries_left:
+                    raise
+                continue
             self._followed(replace(proposal, job=job, way="in place"), eval_id)
+            return
 
     def _remember(self, proposal: Proposal) -> None:
         """Tags the version that was replaced, so that scaling, which makes versions too, does not push it out of Nomad's memory.
@@ -260,6 +297,12 @@ def _view(
     patience_s = model.patience_s if judged and model else float("inf")
     why = inspector.summary(broken[-1]) if broken else ""
     return View(watch.way, deployment, watch.replicas, fresh, why, patience_s=patience_s)
+
+
+def _is_same(info: JobInfo, job: Job) -> bool:
+    """It runs the same thing, whatever its count."""
+    source: str = (job["Meta"] or {}).get(JOB_META_SOURCE, "")
+    return info.meta.get(JOB_META_SOURCE, "") == source
 
 
 def _is_fresh(story: Story, watch: _Watch) -> bool:

@@ -11,14 +11,16 @@ Changes nothing but the count: what breaks is not taken back, because the count 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fleet.deploy import inspector
 from fleet.deploy.display import Display
 from fleet.deploy.nomad import WAIT_S, Delivery, Story
+from fleet.deploy.patience import Patience
 from fleet.deploy.rows import ALIVE, rows
 from fleet.deploy.run import FAILED, OK, UNPLACED, Model, Outcome
+from fleet.deploy.warmth import Replica
 from fleet.errors import Blocked, WarmfleetError
 from fleet.names import GROUP
 from fleet.nomad import JobInfo, Unplaced
@@ -87,9 +89,9 @@ class Scaling:
         return seen.unplaced
 
     def _watched(self, wanted: Wanted) -> Outcome:
-        last, moved_at = None, self.clock()
+        last, moved_at, patience = None, self.clock(), Patience(self.shown, self.clock, self.sleep)
         while True:
-            stories, seen = self.nomad.stories(wanted.job_id), self.model.warmth.look()
+            stories, seen = patience.asked(self._looked, wanted)
             there = [story for story in stories if story.client_status in ALIVE]
             serving = sum(r.warm and r.serves for s in there if s.wanted and (r := seen.get(s.alloc_id)) is not None)
             self.shown.show(f"{wanted.part}: {serving} of {wanted.count} replicas are warm", rows(stories, seen, judged=True))
@@ -98,9 +100,12 @@ class Scaling:
             marks = tuple((s.alloc_id, s.client_status, seen.get(s.alloc_id)) for s in stories)
             if marks != last:
                 last, moved_at = marks, self.clock()
-            if why := self._trouble(wanted, stories, self.clock() - moved_at):
+            if why := patience.asked(self._trouble, wanted, stories, self.clock() - moved_at):
                 return Outcome(FAILED, f"{wanted.part}: {serving} of {wanted.count} replicas are warm: {why}")
             self.sleep(WAIT_S)
+
+    def _looked(self, wanted: Wanted) -> tuple[tuple[Story, ...], Mapping[str, Replica]]:
+        return self.nomad.stories(wanted.job_id), self.model.warmth.look()
 
     def _trouble(self, wanted: Wanted, stories: tuple[Story, ...], still_s: float) -> str:
         info = self.nomad.job(wanted.job_id)

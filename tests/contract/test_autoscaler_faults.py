@@ -117,7 +117,7 @@ def _spec(names: Names, server: servers.NomadServer, proxy: NomadProxy) -> Spec:
         (faults.refusing(403, "Permission denied", orders_only=True), "not done: Nomad: Permission denied (HTTP 403)"),
         (faults.refusing(429, "Too many requests"), "Too many requests (HTTP 429)"),
         (faults.refusing(500, "rpc error: No cluster leader"), "No cluster leader (HTTP 500)"),
-        (faults.refusing(500, "rpc error: No cluster leader", orders_only=True), "not done: Nomad: rpc error: No cluster leader"),
+        (faults.refusing(500, "rpc error: No cluster leader", orders_only=True), "is unwell: rpc error: No cluster leader"),
         (faults.dropping, "does not answer"),
         (faults.not_json, "is no answer of Nomad"),
     ],

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from fleet.deploy.nomad import Delivery
 from fleet.deploy.proposal import Proposal, Wish, propose, read
 from fleet.deploy.run import FAILED, OK, Model, Run
 from fleet.deploy.warmth import Warmth
-from fleet.errors import Blocked, Conflict, SpecError
+from fleet.errors import Blocked, Conflict, SpecError, Unreachable
 from fleet.local import agents, tools
 from fleet.local.processes import wait_until
 from router.snapshot import snapshot
@@ -149,15 +149,30 @@ job "{job_id}" {{
 
 @dataclass
 class Told:
-    """What a person would have seen."""
+    """What a person would have seen. `meanwhile` happens when replicas are shown for the first time: somebody else does it."""
 
     lines: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], object] | None = None
 
     def say(self, text: str) -> None:
         self.lines.append(text)
 
     def show(self, title: str, rows: Sequence[Row]) -> None:
-        pass
+        if rows and self.meanwhile:
+            happens, self.meanwhile = self.meanwhile, None
+            happens()
+
+
+class Moody(Delivery):
+    """Away now and then, as in elections."""
+
+    asked = 0
+
+    def _call(self, *path: str, **options: Any) -> Any:
+        self.asked += 1
+        if self.asked in (2, 3, 5, 8, 13, 21, 34):
+            raise Unreachable("Nomad is unwell: No cluster leader (HTTP 500)")
+        return super()._call(*path, **options)
 
 
 @dataclass
@@ -335,6 +350,47 @@ def test_a_detached_version_that_turns_out_bad_is_given_up_by_the_deploy_that_wa
     outcome = world.run(patience_s=4.0).deliver(world.proposed(world.model("two", status=500)))
     assert (outcome.code, world.live()) == (FAILED, old)
     assert world.nomad.versions(world.job_id)[0].source == "one"
+
+
+def test_who_deploys_at_the_same_time_is_not_undone(world: World) -> None:
+    started(world, world.model("one"))
+    first = world.proposed(world.model("two", status=500))
+    world.told.meanwhile = lambda: world.run().deliver(world.proposed(world.model("three")), detach=True)
+    outcome = world.run().deliver(first)
+    assert outcome.code == FAILED
+    assert "somebody else has registered version 2, which is left as it is" in outcome.text
+    assert world.nomad.versions(world.job_id)[0].source == "three"
+
+
+def test_a_job_that_somebody_stops_meanwhile_is_not_started_again(world: World) -> None:
+    started(world, world.model("one"))
+    first = world.proposed(world.model("two", status=500))
+    world.told.meanwhile = lambda: world.nomad.deregister(world.job_id, purge=False)
+    outcome = world.run().deliver(first)
+    assert (outcome.code, "somebody else has stopped the job" in outcome.text) == (FAILED, True)
+    info = world.nomad.job(world.job_id)
+    assert info and info.stopped
+
+
+def test_going_back_goes_to_what_ran_and_not_to_what_was_never_seen_warm(world: World) -> None:
+    started(world, world.model("one"))
+    old = world.live()
+    world.run().deliver(world.proposed(world.model("two", status=500)), detach=True)
+    outcome = world.run(patience_s=4.0).deliver(world.proposed(world.model("three", status=500)))
+    assert outcome.code == FAILED
+    assert (world.nomad.versions(world.job_id)[0].source, world.live()) == ("one", old)
+
+
+def test_a_delivery_outlives_elections(world: World) -> None:
+    started(world, world.model("one"))
+    proposal = world.proposed(world.model("two"))
+    eval_id = world.nomad.register(proposal.job, check_index=proposal.plan.check_index, keep_counts=False).eval_id
+    assert eval_id
+    again, run = world.proposed(world.model("two")), world.run()
+    run.nomad = Moody(world.nomad.address)
+    assert run.deliver(again).code == OK
+    assert world.nomad.versions(world.job_id)[0].source == "two"
+    assert any("it is asked again" in line for line in world.told.lines)
 
 
 def scaled(world: World, count: int) -> bool:

@@ -1,7 +1,7 @@
 """What one pass reads for all models: routers and replicas as Consul lists them, and what they say of themselves.
 
 Signals of a model come from these scrapes, and from further sources that know them by name (Datadog, a log folder); a source is
-asked for what it has, never waited for. Remembers the scrapes of the last windows; decides nothing.
+asked for what it has, never waited for. Remembers the scrapes of the last windows, and since when a router is gone; decides nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from autoscaler.absent import Since, absent, left_out
 from autoscaler.capacity import of_model
 from autoscaler.demand import demand, load_now
-from autoscaler.history import History, extend
+from autoscaler.history import Failed, History, extend
 from autoscaler.scrape import Metrics, Target
 from autoscaler.signals import Signal, combined
 from autoscaler.text import engine_values, router_values
@@ -41,12 +42,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`routers` and `replicas` of all models; targets are named by their service's address. `now`: seconds since the epoch."""
+    """`routers` and `replicas` of all models; targets are named by their service's address. `now`: seconds since the epoch.
+
+    `gone`: why a router that Consul still lists is left out, by target.
+    """
 
     now: float
     routers: tuple[Instance, ...]
     replicas: tuple[Instance, ...]
     history: History
+    gone: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -59,6 +64,7 @@ class Reader:
     sources: Sequence[Source]
     clock: Callable[[], float]
     _history: History = field(default_factory=History)
+    _absent: Since = field(default_factory=dict)
 
     async def read(self) -> World:
         """Raises: ControlPlaneError: Consul does not answer."""
@@ -69,20 +75,23 @@ class Reader:
         answers = await self.metrics.scrape(targets)
         now, keep_s = self.clock(), _KEEP_WINDOWS * settings.window_s + settings.max_age_s
         self._history = extend(self._history, [t.name for t in targets], answers, now=now, keep_s=keep_s)
-        return World(now, routers, replicas, self._history)
+        silent = {answer.target for answer in answers if isinstance(answer, Failed)}
+        self._absent = absent(self._absent, [name for r in routers if not r.passing and (name := _name("router", r)) in silent], now)
+        return World(now, routers, replicas, self._history, left_out(self._absent, now))
 
     def scraped(self, model: Model, world: World) -> Mapping[str, Signal]:
         """By name, as routers and engines say it themselves."""
         engines = [_name("replica", i) for i in of_model(world.replicas, model.name) if i.passing]
-        return demand(world.history, model.name, [_name("router", r) for r in world.routers], engines, self._window(world))
+        routers = [name for router in world.routers if (name := _name("router", router)) not in world.gone]
+        return demand(world.history, model.name, routers, engines, self._window(world))
 
     def confirmed(self, model: Model, scraped: Mapping[str, Signal], world: World) -> Mapping[str, Signal]:
         """The same with what the further sources know."""
         return combined(scraped, [source.signals(model.name, world.now) for source in self.sources])
 
     def remarks(self, world: World) -> tuple[str, ...]:
-        """Of the further sources."""
-        return tuple(said for source in self.sources if (said := source.remark(world.now)))
+        """Of the further sources, and of routers that are gone."""
+        return (*world.gone.values(), *(said for source in self.sources if (said := source.remark(world.now))))
 
     def loads(self, model: Model, world: World) -> Mapping[str, Signal]:
         """Requests of each passing replica's engine, by allocation id."""

@@ -117,6 +117,7 @@ class World:
     publish_error: ControlPlaneError | None = None
     routers_answer: bool = True
     lingering: int = 0
+    dead_routers: tuple[Instance, ...] = ()
     lease: LeaseInHand = field(default_factory=LeaseInHand)
     pauses: Pauses = field(default_factory=Pauses)
     memories: Memories = field(default_factory=Memories)
@@ -129,7 +130,7 @@ class World:
     async def instances(self, service: str) -> Seen[tuple[Instance, ...]]:
         if self.consul_error:
             raise self.consul_error
-        return Seen((ROUTER,) if service.endswith("router") else tuple(instance(i) for i in range(self.count)), 1)
+        return Seen((ROUTER, *self.dead_routers) if service.endswith("router") else tuple(instance(i) for i in range(self.count)), 1)
 
     async def scrape(self, targets: Sequence[Target]) -> tuple[Scrape | Failed, ...]:
         return tuple(map(self._answer, targets))
@@ -137,7 +138,7 @@ class World:
     def _answer(self, target: Target) -> Scrape | Failed:
         if target.name.startswith("replica"):
             return Scrape(target.name, self.now, {(ENGINE_LOAD, "small-model"): self.engine_load})
-        if not self.routers_answer:
+        if not self.routers_answer or target.name.endswith(":1"):
             return Failed(target.name, "did not answer within 2 s")
         return Scrape(target.name, self.now, {(FLYING, "small-model"): self.flying})
 
@@ -329,6 +330,20 @@ async def test_silent_routers_hold_the_count() -> None:
     status = await passes(loop_in(world), world, 20)
     assert world.orders == []
     assert "router 127.0.0.1:8000 did not answer within 2 s" in status.sentence
+
+
+@pytest.mark.parametrize(("passes_in_consul", "orders"), [(False, [2]), (True, [])], ids=["critical", "passing"])
+async def test_a_router_of_a_node_that_died_holds_the_count_for_a_while_only(passes_in_consul: bool, orders: list[int]) -> None:
+    dead = Instance("dead", "127.0.0.1", 1, (), {}, passing=passes_in_consul)
+    world = World(count=3, flying=2.8, dead_routers=(dead,))
+    loop = loop_in(world)
+    status = await passes(loop, world, 85)
+    assert "router 127.0.0.1:1 did not answer" in status.sentence
+    assert world.orders == []
+    status = await passes(loop, world, 12)
+    assert [order.count for order in world.orders] == orders
+    left_out = "router 127.0.0.1:1 is left out: for 16 min it has neither passed in Consul nor answered"
+    assert (left_out in status.sentence) != passes_in_consul
 
 
 async def test_victims_that_could_not_be_published_are_not_draining() -> None:

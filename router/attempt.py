@@ -20,14 +20,16 @@ from router import events, headers
 from router.breaker import CLEAN, Event
 from router.course import Course
 from router.engine_refusal import in_shape
-from router.errors import Busy, RouterError, SimulatedFailure, UpstreamFailed
+from router.errors import Busy, NotWarm, RouterError, SimulatedFailure, UpstreamFailed
 from router.replica import Replica
 from router.upstream import Connection
-from router.verdict import Verdict, verdict
+from router.verdict import Verdict, is_loading, verdict
 
 _HOLD_BODY_BYTES: Final = 256 * 1024
 _HOLD_EVENTS_BYTES: Final = 64 * 1024
+_HOLD_BUSY_BYTES: Final = 1024
 _LONGEST_REST_S: Final = 120
+_LOADING_S: Final = 5.0  # after which an engine is asked again, unless its queue could be read before (router.load)
 _PROBE_EVENT: Final = {Event.SUCCESS: Event.PROBE_OK, Event.FAILURE: Event.PROBE_FAILED, None: Event.PROBE_LEFT}
 
 
@@ -159,15 +161,27 @@ class Attempt:
             self.status = status
             return True
         if found is Verdict.BUSY:
-            retry_after_s = headers.retry_after_s(connection.fields)
-            self.replica.full()
-            if retry_after_s:
-                self.replica.rest(self._relay.plane.clock() + min(retry_after_s, _LONGEST_REST_S))
-            error = Busy(f"Every replica that was tried is at its limit (HTTP {status}); try again shortly.", retry_after_s=retry_after_s)
-            self._failed(error, "busy", Event.SUCCESS)
+            self._busy(connection, status)
         else:
             self._failed(UpstreamFailed(f"The engine failed with HTTP {status}."), "status")
         return False
+
+    def _busy(self, connection: Connection, status: int) -> None:
+        """It has no room, or has not loaded yet; which of the two a 503 says in a short body, which is waited for."""
+        if status == 503 and not connection.complete and _is_short(connection):
+            return
+        if is_loading(status, b"".join(connection.parts)):
+            self.replica.loads(self._relay.plane.clock() + _LOADING_S)
+            self.replica.counts.spare()
+            error = NotWarm(f"The engine of {self.replica.model!r} is still loading; try again shortly.", retry_after_s=5)
+            self._relay.failed(self, error, "connect", None)
+            return
+        retry_after_s = headers.retry_after_s(connection.fields)
+        self.replica.full()
+        if retry_after_s:
+            self.replica.rest(self._relay.plane.clock() + min(retry_after_s, _LONGEST_REST_S))
+        busy = Busy(f"Every replica that was tried is at its limit (HTTP {status}); try again shortly.", retry_after_s=retry_after_s)
+        self._failed(busy, "busy", Event.SUCCESS)
 
     def _hold_events(self, connection: Connection) -> None:
         whole, self.rest = events.split(self.rest, b"".join(connection.parts))
@@ -222,3 +236,9 @@ class Attempt:
         if self.connection is not None:
             self.connection.keep = False
         self.leave(None)
+
+
+def _is_short(connection: Connection) -> bool:
+    """It says how long its body is, and that is not long."""
+    size = headers.value_of(connection.fields, b"content-length")
+    return size.isdigit() and int(size) <= _HOLD_BUSY_BYTES

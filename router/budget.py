@@ -29,3 +29,7 @@ class Budget:
             return False
         self._tokens -= 1
         return True
+
+    def give(self) -> None:
+        """The next one is free."""
+        self._tokens = min(MOST, self._tokens + 1)

@@ -71,6 +71,7 @@ class Load:
         self._seen_at.pop(replica, None)
         if waiting is not None:
             self._seen_at[replica] = now
+            replica.loaded()
         replica.queued = waiting or 0
 
     def forget(self, now: float) -> None:

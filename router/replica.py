@@ -37,6 +37,7 @@ class Replica:
         "endpoint",
         "host_line",
         "in_flight",
+        "is_loading",
         "limit",
         "model",
         "move_at",
@@ -73,6 +74,7 @@ class Replica:
         self.rest_until = 0.0
         self.move_at = math.inf
         self.refused = False  # the last connect was refused
+        self.is_loading = False  # it listens, and rests until it can answer
         self._limit_after = self.limit
         self.seed = zlib.crc32(endpoint.alloc_id.encode())
         self.breaker: Breaker = CLEAN
@@ -111,13 +113,23 @@ class Replica:
             self._limit_after = self.limit
         self.limit, self.rest_until = 0, max(self.rest_until, until)
 
+    def loads(self, until: float) -> None:
+        """It listens and has not loaded yet: it gets nothing new until `loaded`, or `until` at the latest. Monotonic seconds."""
+        self.is_loading = True
+        self.rest(until)
+
+    def loaded(self) -> None:
+        """It answers again."""
+        if self.is_loading:
+            self.wake(math.inf)
+
     def full(self) -> None:
         """It has answered that it is at its limit: others are preferred until its queue is read the next time. That is no strike."""
         self.queued = max(self.queued, self.concurrency)
 
     def wake(self, now: float) -> None:
         if 0 < self.rest_until <= now:
-            self.limit, self.rest_until = self._limit_after, 0.0
+            self.limit, self.rest_until, self.is_loading = self._limit_after, 0.0, False
 
 
 def _host_line(endpoint: Endpoint) -> bytes:

@@ -27,6 +27,10 @@ class ModelCounts:
         """A request for this model may be tried once more."""
         return self.retries.take(self.arrivals)
 
+    def spare(self) -> None:
+        """The next further attempt follows one that asked nothing of an engine."""
+        self.retries.give()
+
 
 _COUNTS = (
     (metrics.ARRIVALS, "arrivals"),

@@ -10,24 +10,15 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import FastAPI, Path, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
 from fleet.recorder import prometheus_text
-from router import conversations, errors, explaining, methods, prompts
+from router import conversations, errors, explaining, methods, prompts, wrong_requests
 from router.errors import NoAnswer, RouterError, UnknownModel
 from router.ledger import Report, recorder
 from router.plane import DataPlane
 from router.refusals import may
 from router.responses import refused
 from router.tenants.door import visit_of
-
-_NOT_OURS: dict[int, tuple[str, str]] = {
-    404: ("not_found", "There is nothing here; GET /docs lists what is."),
-    405: ("method_not_allowed", "This path takes another method; GET /docs lists which."),
-    413: ("request_too_large", "The request body is too large; send less."),
-}
-
 
 Everyone = Callable[[], Awaitable[Report]]
 
@@ -41,8 +32,7 @@ def install(app: FastAPI, plane: DataPlane, fleet: str, everyone: Everyone) -> N
     _add_catalogue(app, plane, fleet)
     _add_state(app, everyone)
     app.add_exception_handler(RouterError, _router_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http_error)
+    wrong_requests.install(app)
     app.add_exception_handler(NoAnswer, _no_answer)
     app.add_exception_handler(Exception, _our_fault)
 
@@ -86,20 +76,6 @@ def _add_state(app: FastAPI, everyone: Everyone) -> None:
 async def _router_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RouterError)  # noqa: S101 - registered for this type
     return refused(error)
-
-
-async def _invalid(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
-    first = error.errors()[0]
-    param = ".".join(str(part) for part in first["loc"] if part != "body") or None
-    message = f"The request is wrong at {param or 'its body'}: {first['msg']}."
-    return _json(400, errors.body(message, "invalid_request_error", "invalid_request", param))
-
-
-async def _http_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
-    code, message = _NOT_OURS.get(error.status_code, ("http_error", str(error.detail)))
-    return _json(error.status_code, errors.body(message, "invalid_request_error", code), dict(error.headers or {}))
 
 
 async def _no_answer(_request: Request, error: Exception) -> Response:

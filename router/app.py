@@ -30,6 +30,7 @@ from router.analytics.wired import Analytics
 from router.catalogue import Catalogue
 from router.channel import Line, WorkersEnd
 from router.clocks import SWEEP_S
+from router.head_as_get import HeadAsGet
 from router.health import health
 from router.knock import Knocks
 from router.ledger import Report, numbers
@@ -128,7 +129,8 @@ def wire(
         session_pages.routes(plane, store, admin_key),
         roster_api.routes(roster, lambda: force.described, admin_key),
     )
-    return Wired(spec, plane, store, protocol, _app(FastAPI(title="Warmfleet router", lifespan=lifespan), spec, plane, reports, endpoints))
+    app = FastAPI(title="Warmfleet router", lifespan=lifespan, redirect_slashes=False)  # a redirect would leave TLS and lose a POST's key
+    return Wired(spec, plane, store, protocol, _app(app, spec, plane, reports, endpoints))
 
 
 def _app(app: FastAPI, spec: Spec, plane: DataPlane, reports: Reports, endpoints: Iterable[APIRouter]) -> FastAPI:
@@ -136,6 +138,7 @@ def _app(app: FastAPI, spec: Spec, plane: DataPlane, reports: Reports, endpoints
     app.add_middleware(PlainBody, limit_bytes=lambda: plane.limits.max_body_bytes)
     app.add_middleware(Door, gate=lambda: plane.gate)
     app.add_middleware(BodyLimit, limit_bytes=lambda: plane.limits.max_body_bytes)
+    app.add_middleware(HeadAsGet)
     api.install(app, plane, spec.fleet.name, reports.everyone)
     for each in endpoints:
         app.include_router(each)

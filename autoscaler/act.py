@@ -74,7 +74,7 @@ class Actor:
 
 
 def _is_news(published: ModelState | None, state: ModelState) -> bool:
-    if published is None or state.updated_at - published.updated_at >= _PUBLISH_EVERY_S:
+    if published is None or abs(state.updated_at - published.updated_at) >= _PUBLISH_EVERY_S:
         return True
     return _bare(published) != _bare(state)
 

@@ -5,7 +5,8 @@ nothing. Its end lies between the pass that saw it loading last and the one that
 A replica that fails its check after it has passed is broken, not loading, and so is one that is far too old when first seen.
 A task restarted in place loads again, but with warm caches: it has an ETA and is not measured. A start that ends in a failure
 before it passed is no measurement either; it is counted, and told for an hour: replicas that never become warm are to be explained.
-Until something was measured the prior of fleet.toml stands. The measured starts travel in ModelState, so a restart keeps them.
+Until something was measured the prior of fleet.toml stands. The measured starts travel in ModelState, so a restart keeps them. What is
+longer than any cold start (a suspended machine, a clock put forward, rubbish in Consul) counts as the longest one that is believed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from autoscaler.capacity import Failure, Replica
 _REMEMBERED = 20
 _TOO_OLD = 2.0
 _FAILURES_TOLD_S = 3600.0
+_LONGEST_S, _LONGEST_OF_PRIOR = 7200.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,21 @@ def measure(
     durations = tuple((known.loading[r.incarnation] + now) / 2 - r.since for r in ended if r.restarts == 0)
     after = replace(
         known,
-        measured_s=(*known.measured_s, *(max(0.0, seconds) for seconds in durations))[-_REMEMBERED:],
+        measured_s=(*known.measured_s, *(_believed(known.prior_s, seconds) for seconds in durations))[-_REMEMBERED:],
         loading={r.incarnation: now for r in replicas if _is_loading(known, r, now)},
         passed=frozenset(r.incarnation for r in replicas if r.passing or r.incarnation in known.passed),
         failed=(*(f for f in known.failed if f.at > now - _FAILURES_TOLD_S), *_failed_now(known, failures, now)),
     )
     return after, durations
+
+
+def restored(prior_s: float, measured_s: Sequence[float]) -> ColdStarts:
+    """What was measured before, as far as it can be."""
+    return ColdStarts(prior_s, tuple(_believed(prior_s, seconds) for seconds in measured_s[-_REMEMBERED:]))
+
+
+def _believed(prior_s: float, seconds: float) -> float:
+    return min(max(0.0, seconds), max(_LONGEST_S, _LONGEST_OF_PRIOR * prior_s))
 
 
 def _is_loading(known: ColdStarts, replica: Replica, now: float) -> bool:

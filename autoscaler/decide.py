@@ -34,6 +34,7 @@ Direction = Literal["up", "down", "none"]
 _NOTICE_INTERVALS = 2
 _HOUR_S = 3600.0
 _AGAIN_S = 1200.0
+_SKEW_S = 60.0  # between the clocks of machines that are well
 _TOO_OLD = 2.0  # cold starts; a replica that does not pass by then is broken
 
 
@@ -233,7 +234,11 @@ def _rested(want: _Want, snapshot: Snapshot, autoscaler: Autoscaler) -> _Want:
     current = snapshot.capacity.desired
     if want.count == current:
         return want
-    within_hour = [at for at in snapshot.scaled_at if snapshot.at - at < _HOUR_S]
+    scaled_at, ahead_s = _scaled_at(snapshot)
+    if ahead_s:
+        note = f"a scaling {ahead_s / 60:.0f} min ahead in Nomad is not counted: see to the clocks of its servers and of this machine"
+        want = replace(want, notes=(*want.notes, note))
+    within_hour = [at for at in scaled_at if snapshot.at - at < _HOUR_S]
     over = len(within_hour) - autoscaler.scalings_per_hour
     if want.count > current:
         said = (
@@ -248,8 +253,16 @@ def _rested(want: _Want, snapshot: Snapshot, autoscaler: Autoscaler) -> _Want:
     return replace(want, count=current, clamps=(*want.clamps, "scalings"), notes=(*want.notes, note))
 
 
+def _scaled_at(snapshot: Snapshot) -> tuple[Sequence[float], float]:
+    """Times of scalings that can be, and how far ahead the latest other one is, or 0: one of a wrong clock would rest a model for long."""
+    ahead_s = max(snapshot.scaled_at, default=-math.inf) - snapshot.at
+    if ahead_s <= _SKEW_S:
+        return snapshot.scaled_at, 0.0
+    return [at for at in snapshot.scaled_at if at - snapshot.at <= _SKEW_S], ahead_s
+
+
 def _cooled(want: _Want, snapshot: Snapshot, rest_s: float) -> _Want:
-    left_s = rest_s - max(0.0, snapshot.at - max(snapshot.scaled_at, default=-math.inf))
+    left_s = rest_s - max(0.0, snapshot.at - max(_scaled_at(snapshot)[0], default=-math.inf))
     if left_s <= 0:
         return want
     note = f"wants {want.count}, cooldown for {math.ceil(left_s)} s more"
@@ -260,7 +273,7 @@ def _again_in_s(snapshot: Snapshot) -> float:
     """Until what Nomad gave up placing is ordered anew: each order is a version of the job, and may be given up again."""
     if not (snapshot.gave_up and snapshot.capacity.missing):
         return math.inf
-    return _AGAIN_S - max(0.0, snapshot.at - max(snapshot.scaled_at, default=-math.inf))
+    return _AGAIN_S - max(0.0, snapshot.at - max(_scaled_at(snapshot)[0], default=-math.inf))
 
 
 def _drained(snapshot: Snapshot, autoscaler: Autoscaler, want: _Want, direction: Direction, drain: Drain) -> Drain:

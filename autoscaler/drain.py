@@ -69,6 +69,7 @@ def step(drain: Drain, victims: Sequence[Replica], now: float, patience: Patienc
     ids = tuple(sorted(victim.alloc_id for victim in victims))
     if not set(ids) <= set(drain.victims):
         return Drain("draining", ids, now)  # the routers have not seen all of them, so the wait begins afresh
+    drain = replace(drain, since=min(drain.since, now))  # the clock may have been put back
     phase = TABLE[drain.phase, _event(drain, victims, now, patience)]
     if phase == "stopping":
         return drain

@@ -74,6 +74,8 @@ class Forecasts:
         if book is None:
             return Unknown("its forecaster was not restored yet")
         minute = int(seen.at // 60)
+        if minute < book.minute:
+            return Unknown(f"the clock was put back, the forecaster goes on in {book.minute - minute} min")
         if minute > book.minute:
             _take_in(book, model, seen, minute)
         return book.answer

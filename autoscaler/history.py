@@ -1,7 +1,8 @@
 """The scrapes of every target that still matter, as a value.
 
 A target that left Consul is forgotten with everything it said; one that is back under a new id starts afresh. A failed scrape
-adds nothing, so that the target's last answer grows old, but its reason is kept for the sentence. Pure; times are the caller's.
+adds nothing, so that the target's last answer grows old, but its reason is kept for the sentence. An answer that lies ahead, because the
+clock was put back, is dropped: it would stay young for as long as that. Pure; times are the caller's.
 """
 
 from __future__ import annotations
@@ -63,11 +64,11 @@ class History:
 def extend(history: History, targets: Iterable[str], answers: Iterable[Scrape | Failed], *, now: float, keep_s: float) -> History:
     """The history of `targets` only, with the new answers, without scrapes older than `keep_s`."""
     heard = {answer.target: answer for answer in answers}
-    return History({target: _next(history.track(target), heard.get(target), now - keep_s) for target in targets})
+    return History({target: _next(history.track(target), heard.get(target), now - keep_s, now) for target in targets})
 
 
-def _next(track: Track, answer: Scrape | Failed | None, oldest: float) -> Track:
-    kept = tuple(scrape for scrape in track.scrapes if scrape.at >= oldest)
+def _next(track: Track, answer: Scrape | Failed | None, oldest: float, now: float) -> Track:
+    kept = tuple(scrape for scrape in track.scrapes if oldest <= scrape.at <= now)
     if isinstance(answer, Scrape):
         return Track((*kept, answer))
     return Track(kept, answer.why if answer is not None else "was not asked")

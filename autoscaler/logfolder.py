@@ -68,7 +68,7 @@ class LogFolder:
             return
         now, total = self.clock(), self._points[-1].value if self._points else 0.0
         new = grown(self._sizes, after) if self._sizes is not None else 0
-        kept = [point for point in self._points if point.at >= now - self.window_s - self.max_age_s][-_LOOKS_KEPT:]
+        kept = [point for point in self._points if now - self.window_s - self.max_age_s <= point.at <= now][-_LOOKS_KEPT:]
         self._sizes, self._points, self._trouble = after, (*kept, Point(now, total + new)), ""
 
     def signals(self, _model: str, now: float, /) -> Mapping[str, Signal]:

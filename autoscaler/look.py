@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from autoscaler import coldstart
 from autoscaler.capacity import capacity, of_model
 from autoscaler.carried import Carrying, Evidence, learn, restored
 from autoscaler.coldstart import ColdStarts, measure
@@ -113,7 +114,7 @@ class Observer:
         state = await self.states.read(model.name)
         if state is None:
             return Carried(ColdStarts(model.cold_start_s), restored(model, None))
-        return Carried(ColdStarts(model.cold_start_s, state.cold_starts_s), restored(model, state.carries), level=state.level)
+        return Carried(coldstart.restored(model.cold_start_s, state.cold_starts_s), restored(model, state.carries), level=state.level)
 
     def _snapshot(self, model: Model, view: JobView, world: World, carried: Carried, hands_off: str) -> Snapshot:
         mine, loads = of_model(world.replicas, model.name), self.reader.loads(model, world)

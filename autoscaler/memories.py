@@ -17,6 +17,7 @@ from fleet.consul import Consul, Fence
 from fleet.errors import Conflict
 from fleet.names import Names
 
+_MOST_PIECES = 256
 _PIECE_BYTES = 128 * 1024  # Consul takes 512 kB a request; base64 and a fence go on top
 
 
@@ -58,7 +59,8 @@ class ConsulMemories:
     async def _head(self, part: str) -> tuple[_Head, int]:
         document, index = await self.consul.document(self.names.memory(part))
         try:
-            return (msgspec.json.decode(document, type=_Head) if document else _Head()), index
+            head = msgspec.json.decode(document, type=_Head) if document else _Head()
+            return (head if head.slot in (0, 1) and 0 <= head.pieces <= _MOST_PIECES else _Head()), index
         except msgspec.MsgspecError:
             return _Head(), index  # another version's; the next write replaces it
 

@@ -21,7 +21,7 @@ NEVER = -math.inf
 def busy_at(last: float, view: View) -> float:
     """When there was, or may have been, a request last; the first look counts as one."""
     quiet = all(isinstance(signal, Known) and not signal.value for signal in _demands(view))
-    return last if quiet and last != NEVER else view.at
+    return min(last, view.at) if quiet and last != NEVER else view.at
 
 
 def vote(idle_s: float, view: View, last: float) -> Vote:

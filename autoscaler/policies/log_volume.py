@@ -92,7 +92,7 @@ def votes(state: State, rule: LogVolume, *, least: int) -> Mapping[str, Vote]:
 def _event(state: State, rule: LogVolume, seen: Sight) -> Event:
     if state.phase == "both" and seen.ready >= seen.least + state.larges:
         return "warm"
-    if seen.at - state.checked_at < rule.check_s or isinstance(seen.volume, Unknown):
+    if 0 <= seen.at - state.checked_at < rule.check_s or isinstance(seen.volume, Unknown):
         return "none"
     if seen.volume.value > state.threshold_bytes:
         return "over"

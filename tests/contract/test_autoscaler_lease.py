@@ -145,6 +145,15 @@ async def test_pieces_that_do_not_fit_their_head_are_nothing(consul: Consul, nam
     assert await memories.read("weeks") is None
 
 
+async def test_a_head_that_cannot_be_is_nothing_and_is_replaced(consul: Consul, names: Names) -> None:
+    one, _ = await led_by_one(consul, names, Clock())
+    memories = ConsulMemories(consul, names, one.fence)
+    await consul.put(names.memory("weeks"), b'{"slot": 1, "pieces": 1000000000000, "digest": ""}', index=0)
+    assert await memories.read("weeks") is None
+    await memories.write("weeks", b"value")
+    assert await memories.read("weeks") == b"value"
+
+
 async def test_a_pause_is_a_key_and_says_who_and_why(consul: Consul, names: Names) -> None:
     pauses = ConsulPauses(consul, names.pause)
     assert await pauses.read() is None

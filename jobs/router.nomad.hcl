@@ -9,7 +9,7 @@ job "warmfleet-router" {
   meta = {
     "warmfleet.fleet"   = "warmfleet"
     "warmfleet.version" = "0.1.0"
-    "warmfleet.source"  = "3cadc9bea451"
+    "warmfleet.source"  = "1ff866606544"
   }
 
   group "main" {
@@ -289,6 +289,18 @@ FLEET_JSON
 {{ if nomadVarExists "nomad/jobs/warmfleet-router" }}{{ with nomadVar "nomad/jobs/warmfleet-router" }}
 {{ with (index . "WARMFLEET_ADMIN_KEY").Value }}WARMFLEET_ADMIN_KEY={{ . | toJSON }}{{ end }}
 {{ end }}{{ end }}
+KEYS
+      }
+
+      # Keys of providers that are added while routers run: written anew whenever the variable changes, and read then.
+      template {
+        destination = "secrets/provider_keys"
+        change_mode = "noop"
+
+        data = <<KEYS
+{{ if nomadVarExists "nomad/jobs/warmfleet-router" }}{{ with nomadVar "nomad/jobs/warmfleet-router" }}{{ range .Tuples }}
+{{ if .K | regexMatch "_API_KEY$" }}{{ .K }}={{ .V | toJSON }}{{ end }}
+{{ end }}{{ end }}{{ end }}
 KEYS
       }
 

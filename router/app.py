@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -42,6 +43,7 @@ from router.protocol import RouterProtocol, bound
 from router.providers import admin, status
 from router.providers import api as providers
 from router.providers.abroad import Abroad
+from router.providers.keys import Keys
 from router.providers.simulate import Simulations
 from router.redis import RedisSessions
 from router.reload import Descriptions, live_limits
@@ -84,7 +86,8 @@ def wire(
     """
     plane, store = _plane(spec)
     protocol = bound(plane)
-    abroad, simulations = Abroad(environment, plane.tally, plane.clock), Simulations(plane)
+    keys = Keys(environment, _keys_file(environment))
+    abroad, simulations = Abroad(keys, plane.tally, plane.clock), Simulations(plane)
     plane.recorder.collectors.append(status.collector(plane, lambda: abroad.missing))
     reports = Reports(plane, store, simulations)
     access = AccessLog(plane.recorder, plane.wall, plane.random)
@@ -103,6 +106,7 @@ def wire(
         end = reports.end = WorkersEnd(await Line.over(parent), reports.own, simulations.start) if parent is not None else None
         parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.lines.write_forever(), *tenancy.parts(), *analytics.parts()]
         parts += [reload.follow(consul, Names(spec.fleet.name), descriptions), simulations.sweep_forever(), roster.follow_forever()]
+        parts.append(keys.follow_forever(force.renew))
         tasks = [_start(part) for part in parts]
         try:
             yield
@@ -131,6 +135,12 @@ def wire(
     )
     app = FastAPI(title="Warmfleet router", lifespan=lifespan, redirect_slashes=False)  # a redirect would leave TLS and lose a POST's key
     return Wired(spec, plane, store, protocol, _app(app, spec, plane, reports, endpoints))
+
+
+def _keys_file(environment: Mapping[str, str]) -> Path | None:
+    """Where Nomad keeps the keys of providers up to date; None: this is no task of Nomad's."""
+    folder = environment.get("NOMAD_SECRETS_DIR", "")
+    return Path(folder) / names.PROVIDER_KEYS_FILE if folder else None
 
 
 def _app(app: FastAPI, spec: Spec, plane: DataPlane, reports: Reports, endpoints: Iterable[APIRouter]) -> FastAPI:

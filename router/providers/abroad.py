@@ -1,8 +1,8 @@
 """The providers of a description as replicas of the data plane, with the keys that this process has for them.
 
-Law: a row that did not change keeps its replica, and with it breaker, connections and windows, when a description is taken over. One
-whose key is missing, or whose certificates or proxy cannot be used, is left out and says so; the others serve. It reads no environment
-itself, and a key is in nothing that it says.
+Law: a row that did not change, and whose key did not, keeps its replica, and with it breaker, connections and windows, when a description
+is taken over. One whose key is missing, or whose certificates or proxy cannot be used, is left out and says so; the others serve. It reads
+no environment itself, and a key is in nothing that it says.
 """
 
 from __future__ import annotations
@@ -43,14 +43,15 @@ class Abroad:
     clock: Callable[[], float]
     replicas: dict[str, Replica] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    _rows: dict[str, tuple[Provider, int, bool]] = field(default_factory=dict)
+    _rows: dict[str, tuple[Provider, int, bool, str]] = field(default_factory=dict, repr=False)
 
     def take(self, spec: Spec) -> None:
         """Takes over the rows of a description."""
         processes = spec.router.count * spec.router.workers
-        rows = {row.name: (filled(row), processes, spec.router.allow_link_local) for row in spec.providers}
+        full, may = map(filled, spec.providers), spec.router.allow_link_local
+        rows = {row.name: (row, processes, may, self.environment.get(row.key_env, "")) for row in full}
         before, self.replicas, self.missing = self.replicas, {}, {}
-        for name, (row, _, may_be_link_local) in rows.items():
+        for name, (row, _, may_be_link_local, _) in rows.items():
             if self._rows.get(name) == rows[name] and name in before:
                 self.replicas[name] = before.pop(name)
             else:

@@ -53,10 +53,19 @@ class Source:
         """Something is laid on the file, so what comes out is not what the file alone says."""
         return bool(self.var_files or self.variables)
 
-    def load(self) -> Loaded:
-        """Raises: SpecError"""
+    @property
+    def is_usual(self) -> bool:
+        """The checkout's own description: what production runs, whose products stand in the checkout too."""
+        return self.path.resolve() == _SPEC.resolve()
+
+    def stands(self) -> None:
+        """Raises: SpecError: this is not the root of a checkout, and no other file was named."""
         if self.path == _SPEC and not _SPEC.exists():
             raise SpecError((Finding(str(_SPEC), "", "is not here; run this in the root of the checkout, or name a file with --spec"),))
+
+    def load(self) -> Loaded:
+        """Raises: SpecError"""
+        self.stands()
         return load(self.path, var_files=self.var_files, variables=self.variables)
 
 
@@ -88,25 +97,26 @@ def check(source: Source) -> None:
 
 @click.command()
 @described
-@click.option("--out", type=_FOLDER, help="Folder to write to.  [default: jobs]")
+@click.option("--out", type=_FOLDER, help="Folder to write to.  [default: the description's own]")
 @click.option("--stdout", "to_stdout", is_flag=True, help="Print the jobs instead of writing them.")
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 def render(source: Source, out: Path | None, to_stdout: bool, jobs: tuple[str, ...]) -> None:
     """Make the Nomad jobs from the fleet description.
 
-    JOB is router, autoscaler, redis, datadog-agent or a model's name; without any, all are made. The files in jobs/ are those of
-    production: with an overlay or a single value, say where the result goes (--out or --stdout). With the jobs of production go the
-    variables of terraform/, where that folder is.
+    JOB is router, autoscaler, redis, datadog-agent or a model's name; without any, all are made. They stand beside their description,
+    and are what production runs: with an overlay or a single value, say where the result goes (--out or --stdout). With the jobs of
+    jobs/fleet.toml go the variables of terraform/, where that folder is.
     """
+    usual = source.path.parent
     if source.is_changed and out is None and not to_stdout:
-        raise click.UsageError("jobs/ holds what production runs; with -var-file or -var, add --out FOLDER or --stdout")
+        raise click.UsageError(f"{usual}/ holds what production runs; with -var-file or -var, add --out FOLDER or --stdout")
     loaded = source.load()
     files = _chosen(_rendered(loaded, source), jobs)
     if to_stdout:
         click.echo("\n".join(files.values()), nl=False)
         return
-    _write(files, out or Path("jobs"), complete=not jobs)
-    if out is None and TFVARS.parent.is_dir():
+    _write(files, out or usual, complete=not jobs)
+    if out is None and source.is_usual and TFVARS.parent.is_dir():
         _write_tfvars(loaded)
 
 

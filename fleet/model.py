@@ -211,7 +211,9 @@ class Gpu:
             description="devices per replica; also vLLM's tensor parallelism. 0: as few as the engine can do with: 1 (vllm), 0 (llamacpp)",
         ),
     ] = 0
-    memory: Annotated[str, Field(description='least memory of one device, such as "40 GiB"; empty: any')] = ""
+    memory: Annotated[
+        str, Field(description='least memory of one device, such as "40 GiB"; needed unless `device` names the very model')
+    ] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -17,6 +18,7 @@ import click
 from fleet.away import advised
 from fleet.commands import Source, described
 from fleet.consul import Consul
+from fleet.deploy.target import loaded_locally, local_system
 from fleet.errors import Conflict
 from fleet.names import Names
 from fleet.spec import Loaded, resolved_json
@@ -26,18 +28,20 @@ T = TypeVar("T")
 
 @click.command()
 @described
-@click.option("--consul", "address", envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API.  [default: CONSUL_HTTP_ADDR, fleet.consul]")
+@click.option("--consul", "address", envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API; CONSUL_HTTP_ADDR does the same.")
+@click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Folder of a local system, as `warmfleet up` makes it.")
 @click.option("--withdraw", is_flag=True, help="Remove the published description instead.")
-def reload(source: Source, address: str | None, withdraw: bool) -> None:
+def reload(source: Source, address: str | None, state: Path | None, withdraw: bool) -> None:
     """Let running routers take over the description.
 
     Routes, models, their SLOs and the routers' limits change at once; nothing is restarted. A description with a mistake is not published.
+    Without --consul and --spec it goes to the local system while it is up, with jobs/local.toml; else to fleet.consul.
     CONSUL_HTTP_TOKEN is used where it is set.
     """
-    loaded = source.load()
+    loaded, where = place(source, address, state)
     fleet = loaded.spec.fleet
-    where = address or fleet.consul
     url = where if "://" in where else f"http://{where}"
+    click.echo(f"to Consul at {url}")
     if withdraw:
         with advised(url):
             was_there = withdrawn(url, Names(fleet.name))
@@ -46,6 +50,15 @@ def reload(source: Source, address: str | None, withdraw: bool) -> None:
         with advised(url):
             asyncio.run(_with(url, lambda consul: publish(consul, loaded)))
         click.echo(f"{fleet.name}: description {loaded.source_hash} is published; GET /health of a router says which one it goes by")
+
+
+def place(source: Source, address: str | None, state: Path | None) -> tuple[Loaded, str]:
+    """The description as it runs there, and its Consul. Raises: SpecError, StackError."""
+    if state is not None and address:
+        raise click.UsageError("--state names a local system, --consul (or CONSUL_HTTP_ADDR) another one: give one of them")
+    record = local_system(state) if state is not None or (source.is_usual and not address) else None
+    loaded = loaded_locally(source, record) if record else source.load()
+    return loaded, address or loaded.spec.fleet.consul
 
 
 async def publish(consul: Consul, loaded: Loaded) -> None:

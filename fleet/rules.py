@@ -7,6 +7,7 @@ of all rows, so that a mistake in one row neither hides another one nor causes f
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from fleet.provider_rules import name_complaints, provider_complaints
 from fleet.toml_lines import Path
 from fleet.units import format_duration
 
+_NOMAD_SIZE = re.compile(r"\d+(\.\d+)? ?[kKMGT]i?B")
 RESERVED = ("router", "autoscaler", "redis", "datadog-agent")
 
 
@@ -55,7 +57,7 @@ def complaints(draft: Draft) -> Iterator[Complaint]:
     yield from _duplicates(("route", "selector"), draft.selectors)
     yield from _duplicates(("route", "name"), draft.route_names)
     for index, model in draft.models.items():
-        for complaint in (*_model(model), *_engine(model), *_model_clocks(model, draft), *_policies(model)):
+        for complaint in (*_model(model), *_gpu(model), *_engine(model), *_model_clocks(model, draft), *_policies(model)):
             yield Complaint(("model", index, *complaint.path), complaint.message)
     yield from _log_volume(draft)
     yield from _gpu_budget(draft)
@@ -138,6 +140,12 @@ def _model(model: Model) -> Iterator[Complaint]:
         yield Complaint(("name",), f"{model.name!r} is the name of one of our own jobs; choose another")
     if model.replicas.min > model.replicas.max:
         yield Complaint(("replicas", "min"), f"is {model.replicas.min}, more than replicas.max = {model.replicas.max}")
+
+
+def _gpu(model: Model) -> Iterator[Complaint]:
+    """Nomad compares what it cannot read as text, and then no device is ever large enough."""
+    if model.gpu.memory and not _NOMAD_SIZE.fullmatch(model.gpu.memory):
+        yield Complaint(("gpu", "memory"), f'is {model.gpu.memory!r}; Nomad compares a number with a unit, such as "40 GiB"')
 
 
 def _policies(model: Model) -> Iterator[Complaint]:

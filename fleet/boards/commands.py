@@ -23,8 +23,8 @@ def boards(source: Source, out: Path | None, only_check: bool) -> None:
 
     Terraform takes them from terraform/datadog; each can be imported by hand in Datadog's own pages too.
     """
-    if source.is_changed and out is None:
-        raise click.UsageError(f"{_FOLDER} is about what production runs; with -var-file or -var, add --out FOLDER")
+    if (source.is_changed or not source.is_usual) and out is None:
+        raise click.UsageError(f"{_FOLDER} is about jobs/fleet.toml as it stands; with --spec, -var-file or -var, add --out FOLDER")
     folder, wanted = out or _FOLDER, files(source.load().spec)
     stale = list(_stale(folder, wanted))
     if only_check and stale:

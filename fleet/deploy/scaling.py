@@ -21,7 +21,7 @@ from fleet.deploy.patience import Patience
 from fleet.deploy.rows import ALIVE, rows
 from fleet.deploy.run import FAILED, OK, UNPLACED, Model, Outcome
 from fleet.deploy.warmth import Replica
-from fleet.errors import Blocked, WarmfleetError
+from fleet.errors import Blocked, Refused, WarmfleetError
 from fleet.names import GROUP
 from fleet.nomad import JobInfo, Unplaced
 from fleet.units import format_duration
@@ -78,6 +78,13 @@ class Scaling:
         except Blocked as error:
             raise WarmfleetError(
                 f"{wanted.part} is being deployed, and Nomad scales nothing meanwhile: try again when that ends"
+            ) from error
+        except Refused as error:
+            if "scaling policy" not in str(error):
+                raise
+            raise WarmfleetError(
+                f"{wanted.part} stays at {before}: {wanted.count} is outside of what its job was deployed with. Set replicas.min and "
+                f"replicas.max in the description and run `warmfleet deploy {wanted.part}`, which restarts nothing for that ({error})"
             ) from error
 
     def _homeless(self, wanted: Wanted, eval_id: str) -> tuple[Unplaced, ...]:

@@ -93,8 +93,8 @@ def find(source: Source, address: str | None, consul: str | None, state: Path | 
     """Raises: SpecError, StackError: the description or the state folder is wrong."""
     if state is not None and address:
         raise click.UsageError("--state names a local system, --address (or NOMAD_ADDR) another one: give one of them")
-    record = _local(state) if not address else None
-    loaded = _loaded_locally(source, record) if record else source.load()
+    record = local_system(state) if not address else None
+    loaded = loaded_locally(source, record) if record else source.load()
     fleet = loaded.spec.fleet
     nomad = Delivery(
         address or fleet.nomad,
@@ -107,7 +107,7 @@ def find(source: Source, address: str | None, consul: str | None, state: Path | 
     return Target(loaded, source.templates, nomad, _url(consul) if consul and not record else fleet.consul, where)
 
 
-def _local(state: Path | None) -> Record | None:
+def local_system(state: Path | None) -> Record | None:
     """The system of a state folder that is up. Raises: WarmfleetError: a folder was named, and nothing is up there."""
     folder = state or tools.CHECKOUT / ".warmfleet"
     record = records.read(folder) if folder.exists() else None
@@ -116,7 +116,8 @@ def _local(state: Path | None) -> Record | None:
     return record if record is not None and record.address("nomad") and record.address("consul") else None
 
 
-def _loaded_locally(source: Source, record: Record) -> Loaded:
+def loaded_locally(source: Source, record: Record) -> Loaded:
+    """The description as the local system runs it. Raises: SpecError."""
     if source.var_files:
         raise click.UsageError("-var-file does not go with the local system: edit jobs/local.toml, or use -var")
     values = [
@@ -126,7 +127,14 @@ def _loaded_locally(source: Source, record: Record) -> Loaded:
         f"redis.command={tools.find_redis()}",
         f"router.port={urlsplit(record.router).port}",
     ]
-    return local_jobs.read(source.path.resolve().parents[1], values, source.variables)
+    overlay = source.path.parent / "local.toml"
+    source.stands()
+    if not overlay.exists():
+        raise click.UsageError(
+            f"a local system is up, and {overlay} is not there to lay this machine over {source.path}: "
+            "name the Nomad that you mean (--address or NOMAD_ADDR), or end the local system first (`make down`)"
+        )
+    return local_jobs.read_over(source.path, overlay, values, source.variables)
 
 
 def _url(address: str) -> str:

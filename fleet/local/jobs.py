@@ -31,11 +31,15 @@ _REGISTER_S = 20.0
 
 
 def read(checkout: Path, values: Sequence[str], variables: Sequence[str]) -> Loaded:
-    """The fleet of this machine: jobs/fleet.toml, jobs/local.toml, the machine's values, every model's weights, then `variables`.
+    """The fleet of this machine, as the checkout describes it. Raises: SpecError."""
+    return read_over(checkout / "jobs" / "fleet.toml", checkout / "jobs" / "local.toml", values, variables)
+
+
+def read_over(fleet: Path, overlay: Path, values: Sequence[str], variables: Sequence[str]) -> Loaded:
+    """A description, its overlay for one machine, the machine's values, every model's weights, then `variables`.
 
     Raises: SpecError.
     """
-    fleet, overlay = checkout / "jobs" / "fleet.toml", checkout / "jobs" / "local.toml"
     models = load(fleet, var_files=[overlay], variables=[*values, *variables]).spec.models
     weights = [f"model.{m.name}.weights={bundled_weights()}" for m in models if m.engine == "llamacpp"]
     return load(fleet, var_files=[overlay], variables=[*values, *weights, *variables])

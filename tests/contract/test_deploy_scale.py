@@ -86,3 +86,10 @@ def test_without_room_it_says_which_resource_is_missing(world: World) -> None:
 def test_what_is_not_deployed_cannot_be_scaled(world: World) -> None:
     with pytest.raises(WarmfleetError, match="part is not deployed: run `warmfleet deploy part`"):
         scaling(world).to(wanted(world, 2))
+
+
+def test_a_count_outside_of_the_bounds_says_where_they_stand(world: World) -> None:
+    one_warm(world)
+    with pytest.raises(WarmfleetError, match=r"part stays at 1: 9 is outside .* Set replicas.min and replicas.max .*9 > 3"):
+        scaling(world).to(wanted(world, 9))
+    assert count(world) == 1

@@ -84,6 +84,11 @@ def test_a_description_is_read_with_units_and_defaults(tmp_path: Path) -> None:
         ("concurrency = 2", "concurrency = 2.5", "fleet.toml:10: model.small.capacity.concurrency: must be a whole number, not 2.5"),
         ("requests_per_min = 60", "requests_per_min = inf", 'model.small.capacity.requests_per_min: must be a number, not "inf"'),
         ("min = 1", "min = 4", "fleet.toml:11: model.small.replicas.min: is 4, more than replicas.max = 3"),
+        (
+            'weights = "large"',
+            'weights = "large"\ngpu = { memory = "75 gigs" }',
+            """fleet.toml:17: model.large.gpu.memory: is '75 gigs'; Nomad compares a number with a unit, such as "40 GiB\"""",
+        ),
         ("target = 0.5", "target = 1.5", "fleet.toml:12: model.small.policy.1.target: must be at most 1, not 1.5"),
         ('name = "large"', 'name = "small"', "fleet.toml:14: model.small.name: 'small' is taken by [[model]] row 1"),
         ('name = "large"', 'name = "router"', "fleet.toml:14: model.router.name: 'router' is the name of one of our own jobs"),

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from fleet.errors import Refused
 from fleet.names import GROUP
 from fleet.nomad import Allocation, JobInfo, Nomad, Rollout, Unplaced
 
@@ -62,7 +63,12 @@ class NomadJobs:
     nomad: Nomad
 
     async def read(self, job_id: str) -> JobView:
-        return await asyncio.to_thread(_read, self.nomad, job_id)
+        try:
+            return await asyncio.to_thread(_read, self.nomad, job_id)
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise Refused(
+                f"what Nomad says of job {job_id} is not understood ({error!r}): see what answers at {self.nomad.address}"
+            ) from error
 
     async def order(self, order: Order) -> None:
         await asyncio.to_thread(

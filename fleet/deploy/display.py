@@ -65,7 +65,7 @@ class Screen:
         self._live.console.print(Text(f"{time.monotonic() - self._began:6.1f} s  {text}"))
 
     def show(self, title: str, rows: Sequence[Row]) -> None:
-        table = Table("replica", "node", "version", "state", title=title, title_justify="left", box=None, pad_edge=False)
+        table = Table("replica", "node", "version", "state", title=Text(title), title_justify="left", box=None, pad_edge=False)
         for row in rows:
             table.add_row(*(Text(cell, style=row.colour) for cell in (row.replica, row.node, str(row.version), row.state)))
         self._live.update(table, refresh=True)

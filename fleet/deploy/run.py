@@ -322,7 +322,7 @@ def _intent(proposal: Proposal) -> str:
         "start": f"starting {count}",
         "beside": f"starting {count} new beside those that serve",
         "one by one": f"replacing {count} one by one; never fewer than {proposal.floor} stay warm",
-        "in place": "changing it without touching its tasks",
+        "in place": "changing it in place" if proposal.plan.updates.get("stop") else "changing it without touching its tasks",
     }.get(proposal.way, f"replacing {count} by its own rules")
 
 

@@ -72,10 +72,16 @@ def _title(proposal: Proposal) -> str:
         "start": "+ {}: new",
         "beside": "~ {}: new version starts beside the old one, takes over when warm",
         "one by one": f"~ {{}}: replaced one by one, never fewer than {proposal.floor} warm",
-        "in place": "~ {}: changed in place, no task is touched",
+        "in place": f"~ {{}}: {_in_place(proposal)}",
         "by its rules": "~ {}: replaced by its own update rules",
     }
     return hows[proposal.way].format(proposal.part) + (f" ({will})" if will else "")
+
+
+def _in_place(proposal: Proposal) -> str:
+    if not proposal.plan.updates.get("stop"):
+        return "changed in place, no task is touched"
+    return "changed in place, and what is beyond its bounds is stopped without being drained: scale it in first"
 
 
 def _shown(proposal: Proposal) -> Iterable[Line]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import click
 import pytest
+from rich.console import Console
+from rich.live import Live
 
 from fleet.deploy.diff import changes
+from fleet.deploy.display import Row, Screen
 from fleet.deploy.inspector import broken_of, summary, told
 from fleet.deploy.nomad import Plan, Story, unplaced
 from fleet.deploy.proposal import Draft, Proposal, Way
@@ -182,3 +187,25 @@ def test_jobs_are_listed_with_whose_they_are() -> None:
     lines = jobs_table("warmfleet", infos).splitlines()
     assert lines[1].split() == ["warmfleet-a", "running", "3", "2", "abc", "this", "fleet"]
     assert lines[2].split() == ["b", "stopped", "0", "0", "?", "something", "else"]
+
+
+@pytest.mark.parametrize(
+    ("updates", "said"),
+    [
+        ({"update in place": 2}, "no task is touched"),
+        ({"update in place": 2, "stop": 1}, "stopped without being drained: scale it in first"),
+    ],
+)
+def test_a_change_in_place_that_stops_replicas_says_so(updates: dict[str, int], said: str) -> None:
+    made = proposal("in place")
+    lines = click.unstyle(described_plan(replace(made, plan=replace(made.plan, updates=updates)))).splitlines()
+    assert said in lines[0]
+
+
+@pytest.mark.parametrize("title", ["small: the test prompt was answered with 500: [/INST]", "small: [red]2[/red] of 3", "small: \\["])
+def test_a_title_is_shown_as_it_stands_whatever_an_engine_has_said(title: str) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=200, color_system=None)
+    with Live(console=console, auto_refresh=False) as live:
+        Screen(live).show(title, [Row("0123", "n1", 1, "loading", "yellow")])
+    assert "".join(title.split()) in "".join(out.getvalue().split())

@@ -92,6 +92,7 @@ def wire(
     reports = Reports(plane, store, simulations)
     access = AccessLog(plane.recorder, plane.wall, plane.random)
     tenancy = Tenancy(spec, plane, store)
+    abroad.books = tenancy.books
     analytics = Analytics(spec, environment, plane.wall)
     tenancy.listeners += analytics.listeners
     roster = RedisRoster(lambda: store.client, names.REDIS_ROSTER_PREFIX + spec.fleet.name)
@@ -134,7 +135,7 @@ def wire(
         roster_api.routes(roster, lambda: force.described, admin_key),
     )
     app = FastAPI(title="Warmfleet router", lifespan=lifespan, redirect_slashes=False)  # a redirect would leave TLS and lose a POST's key
-    return Wired(spec, plane, store, protocol, _app(app, spec, plane, reports, endpoints))
+    return Wired(spec, plane, store, protocol, _app(app, spec, plane, reports, endpoints, admin_key=admin_key))
 
 
 def _keys_file(environment: Mapping[str, str]) -> Path | None:
@@ -143,10 +144,10 @@ def _keys_file(environment: Mapping[str, str]) -> Path | None:
     return Path(folder) / names.PROVIDER_KEYS_FILE if folder else None
 
 
-def _app(app: FastAPI, spec: Spec, plane: DataPlane, reports: Reports, endpoints: Iterable[APIRouter]) -> FastAPI:
+def _app(app: FastAPI, spec: Spec, plane: DataPlane, reports: Reports, endpoints: Iterable[APIRouter], *, admin_key: str) -> FastAPI:
     """With what is asked of every request, the outermost last, and all endpoints."""
     app.add_middleware(PlainBody, limit_bytes=lambda: plane.limits.max_body_bytes)
-    app.add_middleware(Door, gate=lambda: plane.gate)
+    app.add_middleware(Door, gate=lambda: plane.gate, admin_key=admin_key)
     app.add_middleware(BodyLimit, limit_bytes=lambda: plane.limits.max_body_bytes)
     app.add_middleware(HeadAsGet)
     api.install(app, plane, spec.fleet.name, reports.everyone)

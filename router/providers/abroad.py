@@ -21,9 +21,11 @@ from router.providers.link import Link
 from router.providers.pool import RemotePool, tls_context
 from router.providers.proxies import proxy_for
 from router.providers.remote import is_sendable, remote
+from router.providers.shared import shared
 from router.replica import Replica
 from router.snapshot import Endpoint
 from router.tally import Tally
+from router.tenants.rows import Books
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +37,21 @@ _AT_ONCE: Final = 1_000_000  # requests: a provider has no capacity of ours; its
 class Abroad:
     """`replicas` by provider, in the order of their rows; `missing`: why the others are not among them.
 
-    `environment`: keys and proxies. `clock`: monotonic seconds.
+    `environment`: keys and proxies. `clock`: monotonic seconds. `books`: where limits are kept for all routers; None: nowhere.
     """
 
     environment: Mapping[str, str]
     tally: Tally
     clock: Callable[[], float]
+    books: Books | None = None
     replicas: dict[str, Replica] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    _fleet: str = ""
     _rows: dict[str, tuple[Provider, int, bool, str]] = field(default_factory=dict, repr=False)
 
     def take(self, spec: Spec) -> None:
         """Takes over the rows of a description."""
+        self._fleet = spec.fleet.name
         processes = spec.router.count * spec.router.workers
         full, may = map(filled, spec.providers), spec.router.allow_link_local
         rows = {row.name: (row, processes, may, self.environment.get(row.key_env, "")) for row in full}
@@ -77,7 +82,8 @@ class Abroad:
         context = tls_context(row.ca_file) if far.address.tls else None
         proxy = proxy_for(far.address.host, self.environment) if far.address.tls else None
         endpoint = Endpoint(f"provider/{row.name}", ALLOC_ID, row.name, far.address.host, far.address.port)
-        link = Link(far, Limits(row.requests_per_min, row.tokens_per_min, processes))
+        limits = row.requests_per_min, row.tokens_per_min
+        link = Link(far, Limits(*limits, processes), shared(self.books, self._fleet, row.name, *limits))
         pool = RemotePool(far.address, context, proxy, self.clock, may_be_link_local=may_be_link_local)
         counts = self.tally.of(row.name)
         return Replica(endpoint, row.slo, counts, self.clock, concurrency=_AT_ONCE, fresh=False, remote=link, pool=pool)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from router.admin import only_admin
@@ -19,6 +19,7 @@ from router.providers.abroad import Abroad
 from router.providers.simulate import LONGEST_S, Simulations
 from router.providers.status import standings
 from router.refusals import may
+from router.tenants.door import visit_of
 
 _JSON: Final = "application/json"
 
@@ -37,9 +38,10 @@ def routes(plane: DataPlane, abroad: Abroad, everyone: Callable[[], Awaitable[Re
     api = APIRouter(tags=["providers"])
 
     @api.get("/providers", summary="How every provider stands.", responses=may(503))
-    async def providers() -> Response:
-        """Status, breaker, latency over successes, requests, failures, limits and costs."""
-        rows = standings(plane, recorder(((await everyone()).numbers,)), abroad.missing)
+    async def providers(request: Request) -> Response:
+        """Status, breaker, latency over successes, requests, failures, limits and costs. A tenant sees no totals, and its own costs."""
+        visit = visit_of(request)
+        rows = standings(plane, recorder(((await everyone()).numbers,)), abroad.missing, of=visit.name if visit is not None else None)
         return Response(msgspec.json.encode({"providers": rows}), media_type=_JSON)
 
     return api

@@ -4,7 +4,7 @@
     the request             written anew for the provider (remote)
     its HTTP status         read by a table of its own (verdict); its no to our key is never the caller's
     Retry-After             obeyed however long it is, and a 429 without one rests it for 5 s
-    its own rate limits     counted when a try begins and when it ends; a full window rests it like a Retry-After
+    its own rate limits     asked of all routers before a try begins, put right when it ends; a full minute rests it like a Retry-After
     what it says            requests, outcomes, latency of successes and costs are counted
 
 Only requests that go to a provider come here.
@@ -29,6 +29,8 @@ from router.providers.remote import CHAT_PATH, estimated_tokens
 from router.providers.verdict import Verdict, is_key_error, is_strike, refuses_key, verdict
 from router.replica import Replica
 from router.stream import EventStream
+from router.tenants.rows import Answer
+from router.tenants.rows import Verdict as Granted
 from router.upstream import Connection
 
 log = logging.getLogger(__name__)
@@ -41,19 +43,50 @@ _OUTCOMES: Final = {"busy": "busy", "refused": "refused"}
 class RemoteAttempt(Attempt):
     """`outcome`: ok, rejected (the caller's mistake), busy, refused (our row's), failed, or left."""
 
-    outcome = "left"
-    _charge: Charge | None = None
-    _timer: asyncio.TimerHandle | None = None
+    __slots__ = ("_charge", "_granted", "_guessed", "_link", "_timer", "outcome")
 
     def __init__(self, relay: Trying, replica: Replica, now: float, link: Link) -> None:
         super().__init__(relay, replica, now)
         self._link = link
+        self.outcome = "left"
+        self._charge: Charge | None = None
+        self._granted: Granted | None = None
+        self._guessed = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        if self._charge is None:  # it begins again where a kept connection had died
-            self._charge = self._link.limits.begin(self.at, estimated_tokens(len(self._relay.body)))
+        shared = self._link.shared
+        if self._charge is not None:  # it begins again where a kept connection had died
+            super().begin()
+            return
+        self._guessed = estimated_tokens(len(self._relay.body))
+        if shared is None:
+            self._charged()
+        else:
+            shared.begin(self._guessed, self._told)
+
+    def _charged(self) -> None:
+        """Begins, and counts for this process's share."""
+        self._charge = self._link.limits.begin(self.at, self._guessed)
+        if self._granted is None:
             self._rest_while_full(self.at)
         super().begin()
+
+    def _told(self, verdict: Granted | None) -> bool:
+        """Whether all routers together have room for it; None: nobody knows, so this process's share holds."""
+        if self.over:
+            return False
+        if verdict is not None and verdict.answer == Answer.BROKEN:
+            verdict = None
+        if verdict is not None and verdict.wait_ms:
+            self.replica.rest(self._relay.plane.clock() + verdict.wait_ms / 1000)
+        if verdict is not None and verdict.answer != Answer.GRANTED:
+            error = Busy(f"The provider {self.replica.model!r} is at the limit that its row sets; try again shortly.")
+            self._failed(error, "busy", Event.SUCCESS)
+        else:
+            self._granted = verdict
+            self._charged()
+        return True
 
     @property
     def _connect_s(self) -> float:
@@ -170,7 +203,10 @@ class RemoteAttempt(Attempt):
         recorder.count(metrics.PROVIDER_COST, name, by=(tokens_in * price.input + tokens_out * price.output) / 1000)
         if self._charge is not None:
             self._link.limits.settle(self._charge, tokens_in + tokens_out)
-            self._rest_while_full(now)
+            if self._granted is not None and self._link.shared is not None:
+                self._link.shared.settle(self._granted, self._guessed, tokens_in + tokens_out)
+            else:
+                self._rest_while_full(now)
 
     def _tokens(self) -> tuple[int, int]:
         """Of prompt and answer, as far as it did anything for us: as it says, else estimated."""

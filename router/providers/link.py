@@ -7,16 +7,18 @@ from typing import Final
 
 from router.providers.limits import Limits
 from router.providers.remote import Remote
+from router.providers.shared import Shared
 
 _SAID_AGAIN_S: Final = 60.0
 
 
 @dataclass(slots=True)
 class Link:
-    """`Replica.remote` of a provider."""
+    """`Replica.remote` of a provider. `limits`: this process's share; `shared`: of all routers together, None: it has none, or alone."""
 
     remote: Remote
     limits: Limits
+    shared: Shared | None = None
     _said_at: float = float("-inf")
 
     def may_say(self, now: float) -> bool:

@@ -13,7 +13,7 @@ What stands first in the order simulated, up, resting, down, missing holds. Aver
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from fleet import metrics
@@ -33,7 +33,7 @@ _OUTCOMES: Final = ("ok", "busy", "refused", "failed", "rejected", "left")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Dollars: per 1,000 tokens, and spent since the start."""
+    """Dollars: per 1,000 tokens, and spent since the start: by all, or by the tenant who asks."""
 
     input: float
     output: float
@@ -50,7 +50,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One provider. `failures`: attempts that failed or were refused; being at its limit is none. `missing`: why, or empty."""
+    """One provider. `failures`: attempts that failed or were refused; being at its limit is none. `missing`: why, or empty.
+
+    What all callers together have asked (`requests`, `successes`, `failures`, `outcomes`) is None for a tenant.
+    """
 
     name: str
     model: str
@@ -58,10 +61,10 @@ class Standing:
     healthy: bool
     breaker: BreakerState
     processes: dict[str, int]
-    requests: int
-    successes: int
-    failures: int
-    outcomes: dict[str, int]
+    requests: int | None
+    successes: int | None
+    failures: int | None
+    outcomes: dict[str, int] | None
     average_latency_ms: float | None
     cost: Cost
     limits: Limits
@@ -96,9 +99,16 @@ def _states(plane: DataPlane, name: str, *, is_missing: bool) -> set[str]:
     return {replica.breaker.state.value} | also | ({"simulated"} if name in plane.simulated else set())
 
 
-def standings(plane: DataPlane, recorder: Recorder, missing: Mapping[str, str]) -> tuple[Standing, ...]:
-    """By priority. `recorder`: the sum over all workers; `missing`: as this one knows it."""
-    return tuple(_standing(plane, recorder, row, missing.get(name, "")) for name, row in plane.catalogue.providers.items())
+def standings(plane: DataPlane, recorder: Recorder, missing: Mapping[str, str], of: str | None = None) -> tuple[Standing, ...]:
+    """By priority. `recorder`: the sum over all workers; `missing`: as this one knows it. `of`: the tenant who asks; None: all is shown."""
+    found = (_standing(plane, recorder, row, missing.get(name, "")) for name, row in plane.catalogue.providers.items())
+    return tuple(found) if of is None else tuple(_own(one, recorder, of) for one in found)
+
+
+def _own(standing: Standing, recorder: Recorder, tenant: str) -> Standing:
+    """Without what others have asked and spent."""
+    cost = replace(standing.cost, spent=recorder.counts.get((metrics.SPENT, (tenant, standing.name)), 0.0))
+    return replace(standing, requests=None, successes=None, failures=None, outcomes=None, cost=cost)
 
 
 def _standing(plane: DataPlane, recorder: Recorder, row: Provider, missing: str) -> Standing:

@@ -1,7 +1,8 @@
 """The gate for what is not relayed: sessions, lists, analytics, and whatever else is asked of the ASGI app.
 
 Law: without a key of a tenant nothing is answered but /health and /metrics (which hold no secrets and are read by Consul and scrapers), the
-pages that say what the API is, what has a key of its own, and OPTIONS. Who asks is in `request.state.visit` afterwards.
+pages that say what the API is, what has a key of its own, and OPTIONS. Who asks is in `request.state.visit` afterwards. Pages that add up
+what was used show a tenant its own; the admin key opens them too, without a visit, and then they show all.
 """
 
 from __future__ import annotations
@@ -12,24 +13,27 @@ from typing import Final, Literal
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from router.admin import is_admin
 from router.errors import NoKey
 from router.responses import refused
 from router.tenant import Gate, Visit
 
 _OPEN: Final = frozenset(("/health", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"))
+_TOTALS: Final = frozenset(("/providers", "/routing/analytics"))
 _OWN_KEY: Final = ("/simulate/", "/admin/")
 
 
 class Door:
-    """`gate`: the one that is in force; None: nobody is asked for a key."""
+    """`gate`: the one that is in force; None: nobody is asked for a key. `admin_key`: empty: nobody has it."""
 
-    def __init__(self, app: ASGIApp, gate: Callable[[], Gate | None]) -> None:
+    def __init__(self, app: ASGIApp, gate: Callable[[], Gate | None], admin_key: str = "") -> None:
         self._app = app
         self._gate = gate
+        self._admin_key = admin_key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self._gate() if scope["type"] == "http" else None
-        if gate is None or _is_open(scope):
+        if gate is None or _is_open(scope) or (scope["path"] in _TOTALS and is_admin(_authorization(scope), self._admin_key)):
             await self._app(scope, receive, send)
             return
         try:

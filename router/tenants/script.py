@@ -209,9 +209,11 @@ local function lend(row)
     tight = tight or m_left < SHARE * math.max(1, usual_m) or now - recall < RECALL_MS
   end
   if tight then more_n, more_t, more_m = 0, 0, 0 end
-  more_n = requests > 0 and math.min(more_n, math.floor(n_left / SHARE)) or 0
-  more_t = tokens_limit > 0 and math.min(more_t, math.floor(t_left / SHARE)) or 0
-  more_m = budget >= 0 and math.min(more_m, math.floor(m_left / SHARE)) or 0
+  local function share(limited, more, left)
+    return limited and math.max(0, math.min(more, math.floor(left / SHARE))) or 0
+  end
+  more_n, more_t = share(requests > 0, more_n, n_left), share(tokens_limit > 0, more_t, t_left)
+  more_m = share(budget >= 0, more_m, m_left)
   count(limits, 'n', target, more_n)
   count(limits, 't', target, more_t)
   if more_m > 0 then

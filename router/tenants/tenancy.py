@@ -21,12 +21,12 @@ from router.usage_log import OFF, UsageLog
 
 
 class Tenancy:
-    """`spec`: what the router was started with."""
+    """`spec`: what the router was started with. `books`: where limits are kept for all routers."""
 
     def __init__(self, spec: Spec, plane: DataPlane, store: RedisSessions) -> None:
         self.listeners: list[Listener] = []
         self._plane = plane
-        self._books = RedisBooks(lambda: store.client, time.monotonic, secrets.token_hex(8))
+        self.books = RedisBooks(lambda: store.client, time.monotonic, secrets.token_hex(8))
         self._log = UsageLog(spec.router.usage_log, plane.wall) if spec.router.usage_log != OFF else None
         if self._log is not None:
             self.listeners.append(self._log)
@@ -37,17 +37,17 @@ class Tenancy:
         prices = Prices({model.name: model.cost for model in spec.models} | {provider.name: provider.cost for provider in spec.providers})
         plane.gate = None
         if spec.tenants:
-            plane.gate = Gate(spec, plane.catalogue, prices, self._books, recorder=plane.recorder, wall=plane.wall)
+            plane.gate = Gate(spec, plane.catalogue, prices, self.books, recorder=plane.recorder, wall=plane.wall)
         plane.usage = Usage(prices, plane.wall, self.listeners) if spec.tenants or self.listeners else None
 
     def parts(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        yield self._books.serve_forever()
+        yield self.books.serve_forever()
         if self._log is not None:
             yield self._log.lines.write_forever()
 
     async def close(self) -> None:
         """Settles and writes what is left."""
-        await self._books.close()
+        await self.books.close()
         if self._log is not None:
             await self._log.lines.write_queued()

@@ -96,6 +96,8 @@ def pause(place: Place, reason: str) -> None:
 
     What runs goes on running; signals are read and the state is published; nothing is scaled. REASON is shown to everybody.
     """
+    if not reason.strip():
+        raise click.BadParameter("say why: everybody who wonders will read it", param_hint="REASON")
     document = encode(Pause(by=getpass.getuser(), reason=reason, since=time.time()))
     before = asyncio.run(_with(place, lambda consul: _put(consul, place.names.pause, document)))
     click.echo(f"{place.names.fleet} is paused: {reason}" + (f" (before: {decode_pause(before).reason})" if before else ""))
@@ -138,7 +140,10 @@ async def _explain(consul: Consul, place: Place, model: str, last: int, as_json:
         return json.dumps(answer, indent=2) if as_json else explained(answer, asked=url, last=last)
     document, _ = await consul.document(place.names.model_state(model))
     if document is None:
-        raise StackError(f"no autoscaler of {place.names.fleet} knows a model {model!r}, nor does Consul at {place.consul}")
+        prefix = place.names.model_state_prefix
+        known = sorted(key.removeprefix(prefix) for key in (await consul.documents(prefix, wait_s=0)).value)
+        there = f"there are: {', '.join(known)}" if known else "nothing was decided there yet: is that the right Consul and fleet?"
+        raise StackError(f"fleet {place.names.fleet} in Consul at {place.consul} has no model {model!r}; {there}")
     return document.decode() if as_json else published(decode(document), now=time.time())
 
 

@@ -85,6 +85,7 @@ def document(found: Status) -> dict[str, Any]:
     return {
         "state": found.state,
         **{name: {"url": url} for name, url in addresses.items()},
+        **({"autoscaler": {"url": found.autoscaler, "paused": found.paused}} if record else {}),
         "jobs": {part.name: _numbers(part) for part in found.parts},
         "problems": list(found.problems),
     }
@@ -93,7 +94,7 @@ def document(found: Status) -> dict[str, Any]:
 def urls(record: Record) -> str:
     nomad = record.address("nomad")
     pages = "/ui" if agents.has_web_pages(nomad) else "   (API only: built from source, without web pages)"
-    return f"  router  {record.router}\n  Nomad   {nomad}{pages}\n  Consul  {record.address('consul')}/ui"
+    return f"  router      {record.router}\n  Nomad       {nomad}{pages}\n  Consul      {record.address('consul')}/ui"
 
 
 def next_steps(record: Record) -> str:
@@ -117,6 +118,10 @@ def _print(found: Status) -> None:
     click.echo(found.state)
     if found.record:
         click.echo(urls(found.record))
+    if found.autoscaler:
+        click.echo(f"  autoscaler  {found.autoscaler}/status   (`warmfleet explain MODEL` says it in words)")
+    if found.paused:
+        click.echo(f"scaling is paused by {found.paused}   (`warmfleet resume` ends that)")
     if found.parts:
         Console().print(table(found.parts))
     for problem in found.problems:

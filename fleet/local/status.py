@@ -20,6 +20,7 @@ from fleet.local.processes import is_alive
 from fleet.local.records import Record
 from fleet.names import Names
 from fleet.nomad import Allocation, JobInfo, Nomad
+from fleet.state import decode_pause
 
 GIVE_UP_AFTER_RESTARTS = 2
 OUR_PARTS = ("redis", "router", "autoscaler")
@@ -51,12 +52,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`problems` are sentences; none where the state is up or down."""
+    """`problems` are sentences; none where the state is up or down. `autoscaler`: its base URL. `paused`: by whom and why."""
 
     state: Literal["up", "down", "degraded"]
     record: Record | None
     parts: tuple[Part, ...] = ()
     problems: tuple[str, ...] = ()
+    autoscaler: str = ""
+    paused: str = ""
 
 
 def look(state: Path) -> Status:
@@ -66,13 +69,15 @@ def look(state: Path) -> Status:
         return Status("down", None)
     problems: list[str] = list(_dead_agents(record))
     parts: tuple[Part, ...] = ()
+    autoscaler = paused = ""
     if not problems:
         try:
             parts = look_at_parts(record)
+            autoscaler, paused = asyncio.run(_scaling(record))
         except ControlPlaneError as error:
             problems.append(str(error))
     problems += [*_unfinished(record), *(f"{part.name} does not answer: {_why(part)}" for part in parts if not part.answers)]
-    return Status("degraded" if problems else "up", record, parts, tuple(problems))
+    return Status("degraded" if problems else "up", record, parts, tuple(problems), autoscaler, paused)
 
 
 def look_at_parts(record: Record) -> tuple[Part, ...]:
@@ -80,6 +85,19 @@ def look_at_parts(record: Record) -> tuple[Part, ...]:
     nomad, names = Nomad(record.address("nomad")), Names(record.fleet)
     seen = asyncio.run(_instances(record.address("consul"), {_service(names, part) for part in record.parts}))
     return tuple(_part(nomad, names, part, seen) for part in record.parts)
+
+
+async def _scaling(record: Record) -> tuple[str, str]:
+    """Where the autoscaler shows what it does, and who has paused it; empty where there is none. Raises: ControlPlaneError."""
+    names, consul = Names(record.fleet), Consul(record.address("consul"))
+    try:
+        instances = (await consul.instances(names.autoscaler_service)).value
+        document, _ = await consul.document(names.pause)
+    finally:
+        await consul.close()
+    pause = decode_pause(document) if document is not None else None
+    address = next((f"http://{one.host}:{one.port}" for one in instances if one.passing), "")
+    return address, f"{pause.by}: {pause.reason}" if pause else ""
 
 
 def _part(nomad: Nomad, names: Names, name: str, seen: dict[str, tuple[Instance, ...]]) -> Part:

@@ -226,7 +226,6 @@ def _nomad(loaded: Loaded, address: str | None) -> Nomad:
         token=os.environ.get("NOMAD_TOKEN"),
         namespace=fleet.namespace,
         region=fleet.region,
-        ca=os.environ.get("NOMAD_CACERT"),
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -73,9 +74,10 @@ class Consul:
     Args:
         address: base URL, `http://127.0.0.1:8500`. TLS certificates are verified.
         token: ACL token, or none.
+        environment: CONSUL_CACERT, a file with the CA of the server's certificate; CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY, our own.
     """
 
-    def __init__(self, address: str, token: str | None = None) -> None:
+    def __init__(self, address: str, token: str | None = None, environment: Mapping[str, str] = os.environ) -> None:
         parts = urlsplit(address)
         self.address = address
         self._client: Any = consul.aio.Consul(
@@ -83,6 +85,8 @@ class Consul:
             port=parts.port or (443 if parts.scheme == "https" else 8500),
             scheme=parts.scheme or "http",
             token=token,
+            verify=environment.get("CONSUL_CACERT") or True,
+            cert=_own_certificate(environment),
         )
         if token is not None:
             self._client.token = token
@@ -202,6 +206,11 @@ def next_index(asked: int, answered: int) -> int:
     return answered if answered >= max(asked, 1) else 0
 
 
+def _own_certificate(environment: Mapping[str, str]) -> tuple[str, str] | None:
+    files = environment.get("CONSUL_CLIENT_CERT", ""), environment.get("CONSUL_CLIENT_KEY", "")
+    return files if all(files) else None
+
+
 def _instance(row: Mapping[str, Any]) -> Instance:
     service = row["Service"]
     return Instance(
@@ -226,5 +235,7 @@ async def _translated(call: Awaitable[T], timeout_s: float = _TIMEOUT_S) -> T:
         exceptions.NotFound,
     ) as error:
         raise Refused(f"Consul refused the request: {error}") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise Unreachable("Consul shows a certificate that is not trusted: name the file of its CA in CONSUL_CACERT") from error
     except (exceptions.ConsulException, aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"Consul does not answer: {error or type(error).__name__}") from error

@@ -7,6 +7,7 @@ Calls block; from an event loop they run in a thread. A job is Nomad's own JSON,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -101,7 +102,8 @@ class Nomad:
     """A client of one Nomad region and namespace. Safe to use from several threads.
 
     Args:
-        address: base URL, `http://127.0.0.1:4646`. TLS certificates are verified; `ca` is a bundle to verify against.
+        address: base URL, `http://127.0.0.1:4646`. TLS certificates are verified.
+        environment: NOMAD_CACERT, a file with the CA of the server's certificate; NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY, our own.
 
     Every method raises Unreachable when there is no answer, or none for now (an election, a limit of requests), and Refused with Nomad's
     own words when the answer is no.
@@ -114,7 +116,7 @@ class Nomad:
         token: str | None = None,
         namespace: str = "default",
         region: str = "global",
-        ca: str | None = None,
+        environment: Mapping[str, str] = os.environ,
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
         self.address = address
@@ -126,7 +128,8 @@ class Nomad:
             namespace=namespace,
             region=region,
             timeout=timeout_s,
-            verify=ca or True,
+            verify=environment.get("NOMAD_CACERT") or True,
+            cert=tuple(environment.get(name, "") for name in ("NOMAD_CLIENT_CERT", "NOMAD_CLIENT_KEY")),
             session=session,
         )
         self._namespace = namespace
@@ -237,7 +240,7 @@ class Nomad:
         try:
             response = self._api.jobs._request(method=method, endpoint="v1/" + "/".join(path), params=params, json=json)
         except (exceptions.TimeoutNomadException, requests.RequestException) as error:
-            raise Unreachable(f"Nomad at {self.address} does not answer: {type(error).__name__}") from error
+            raise self._away(type(error).__name__, error) from error
         except exceptions.BaseNomadException as error:
             raise self._refusal(error) from error
         try:
@@ -245,10 +248,15 @@ class Nomad:
         except requests.JSONDecodeError as error:
             raise Unreachable(f"what answers at {self.address} is no answer of Nomad: {response.text[:60]!r}") from error
 
+    def _away(self, said: str, cause: object) -> Unreachable:
+        if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return Unreachable(f"{self.address} shows a certificate that is not trusted: name the file of its CA in NOMAD_CACERT")
+        return Unreachable(f"Nomad at {self.address} does not answer: {said}")
+
     def _refusal(self, error: exceptions.BaseNomadException) -> Exception:
         answer = error.nomad_resp
         if not isinstance(answer, requests.Response):
-            return Unreachable(f"Nomad at {self.address} does not answer: {answer}")
+            return self._away(str(answer), answer)
         said = answer.text.strip()
         if "blocked due to active deployment" in said:
             return Blocked(said)

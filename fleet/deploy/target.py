@@ -101,7 +101,6 @@ def find(source: Source, address: str | None, consul: str | None, state: Path | 
         token=os.environ.get("NOMAD_TOKEN"),
         namespace=fleet.namespace,
         region=fleet.region,
-        ca=os.environ.get("NOMAD_CACERT"),
     )
     where = f"the local system, Nomad at {nomad.address}" if record else f"Nomad at {nomad.address}"
     return Target(loaded, source.templates, nomad, _url(consul) if consul and not record else fleet.consul, where)

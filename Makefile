@@ -15,9 +15,10 @@ setup: $(STAMP) ## create .venv with everything that requirements.lock names
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) tools/check_python.py
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "setting up .venv with what requirements.lock names: a minute or two, once"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 tools: setup ## build Nomad and Consul where they are not installed (about 15 minutes, once)
@@ -79,6 +80,7 @@ bench-autoscaler: setup ## replica-hours against late requests, forecaster and b
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.forecast.frontier
 
 simulate: setup ## what scaling would have done: TRACE=file.csv [PEAK=20]
+	@test -n "$(TRACE)" || { echo "say which: make simulate TRACE=bench/traces/nasa1995_jul_1min.csv, or a CSV of minute,requests of yours" >&2; exit 2; }
 	$(BIN)/warmfleet simulate --trace "$(TRACE)" --peak-replicas $(or $(PEAK),20) --compare target
 
 lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)

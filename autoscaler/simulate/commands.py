@@ -89,7 +89,7 @@ class Options:
 @click.option("--lead-min", type=click.IntRange(1, 240), help="minutes from a start to a warm replica  [default: the model's, or 15]")
 @click.option("--peak-replicas", type=_POSITIVE, help="replicas that the largest scored minute fills")
 @click.option("--capacity", type=_POSITIVE, help="requests per minute of one replica, instead  [default: the model's]")
-@click.option("--history-days", default=7, type=click.IntRange(0), help="shown to the policy first, not scored")
+@click.option("--history-days", type=click.IntRange(0), help="shown first, not scored  [default: 7, or half of a shorter trace]")
 @click.option("--days", type=click.IntRange(1), help="scored days  [default: to the end of the trace]")
 @click.option("--hold-s", default=30.0, type=click.FloatRange(0), help="how long a request may wait for its turn")
 @click.option("--min", "least", type=click.IntRange(0), help="never fewer replicas  [default: the model's, or 1]")

@@ -20,6 +20,7 @@ from fleet.policy import PRICE, Policy
 
 _BOUNDS = (1, 60)
 _LEAD_MIN = 15
+_HISTORY_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Numbers:
     lead_min: int | None = None
     peak_replicas: float | None = None
     capacity: float | None = None
-    history_days: int = 7
+    history_days: int | None = None
     days: int | None = None
     hold_s: float = 30.0
     least: int | None = None
@@ -110,19 +111,27 @@ def _capacity(trace: Trace, first: int, numbers: Numbers, described: float) -> f
         return described
     peak = float(trace.requests[first:].max())
     if not peak:
-        raise MalformedTrace(f"{trace.name}: no requests after {numbers.history_days} days of history: give --capacity, or fewer days")
+        raise MalformedTrace(f"{trace.name}: no requests in the days that are scored: give --capacity, or fewer --history-days")
     return peak / numbers.peak_replicas
 
 
 def _cut(trace: Trace, numbers: Numbers) -> tuple[Trace, int]:
     """The trace up to the last scored day, and the index of the first scored minute."""
-    first = numbers.history_days * MINUTES_PER_DAY
+    history_days = _history_days(trace, numbers)
+    first = history_days * MINUTES_PER_DAY
     last = len(trace) if numbers.days is None else first + numbers.days * MINUTES_PER_DAY
     kept = Trace(trace.name, trace.first_minute, trace.requests[:last], trace.gap[:last])
     if kept.gap[first:].all():
         days = len(trace) / MINUTES_PER_DAY
-        raise MalformedTrace(f"{trace.name}: nothing known after {numbers.history_days} of {days:.1f} days: give fewer --history-days")
+        raise MalformedTrace(f"{trace.name}: nothing known after {history_days} of {days:.1f} days: give fewer --history-days")
     return kept, first
+
+
+def _history_days(trace: Trace, numbers: Numbers) -> int:
+    """A week, in which every weekday is seen once; of a trace that is shorter than two, half of it."""
+    if numbers.history_days is not None:
+        return numbers.history_days
+    return min(_HISTORY_DAYS, len(trace) // (2 * MINUTES_PER_DAY))
 
 
 def _is_replayed(policy: Policy) -> bool:

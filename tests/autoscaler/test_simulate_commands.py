@@ -99,6 +99,14 @@ def test_it_writes_one_decision_for_each_scored_minute_of_the_first_policy(trace
     assert row_of("static", output)[1] != row_of("reactive", output)[1]
 
 
+@pytest.mark.parametrize(("days", "first"), [(1, 0), (3, 1), (7, 3), (16, 7)])
+def test_a_week_of_history_is_shown_or_half_of_a_shorter_trace(tmp_path: Path, days: int, first: int) -> None:
+    path, out = tmp_path / "trace.csv", tmp_path / "out.csv"
+    path.write_text("minute,requests\n" + "".join(f"{minute},5\n" for minute in range(days * 1440)))
+    assert run("--trace", path, "--capacity", 10, "--policy", "static", "--no-baselines", "--out", out)[0] == 0
+    assert min(decisions(out)) == first * 1440
+
+
 def test_late_requests_are_told_without_and_with_a_wait_beside_the_baselines_and_what_it_costs(trace: Path) -> None:
     code, output = run("--trace", trace, "--peak-replicas", 15, "--history-days", 1, "--policy", "target", "--hour-cost", 2.5)
     assert code == 0, output

@@ -19,7 +19,7 @@ from fleet.deploy.proposal import Draft, Proposal, Wish, propose, read
 from fleet.deploy.run import FAILED, OK, UNPLACED, Model, Outcome, Run
 from fleet.deploy.scaling import Scaling, Wanted
 from fleet.deploy.target import Target, targeted
-from fleet.deploy.text import described_plan, jobs_table, why_no_room
+from fleet.deploy.text import described_plan, jobs_table, left_over, why_no_room
 from fleet.errors import Conflict, ControlPlaneError, Finding, Refused, SpecError, WarmfleetError
 from fleet.reload import withdrawn
 
@@ -52,12 +52,15 @@ def plan(*, target: Find, take_over: bool, force_count: bool, rolling: bool, flo
             found = target()
             wish = Wish(found.loaded.spec.fleet.name, take_over, force_count, rolling, floor)
             proposals = _proposed(found, jobs, wish)
+            others = () if jobs else _left_over(found)
     except WarmfleetError as error:
         click.echo(f"warmfleet: {error}", err=True)
         raise SystemExit(ERROR) from error
     click.echo(f"on {found.where}")
     for proposal in proposals:
         click.echo(described_plan(proposal))
+    for line in others:
+        click.echo(line, err=True)
     raise SystemExit(CHANGED if any(p.changes for p in proposals) else UNCHANGED)
 
 
@@ -98,6 +101,8 @@ def deploy(
         found = target()
         proposals = _proposed(found, jobs, Wish(found.loaded.spec.fleet.name, take_over, force_count, rolling, floor))
         _still(proposals, check_index)
+        for line in () if jobs else _left_over(found):
+            click.echo(line, err=True)
         _delivered(found, proposals, detach=detach, prompts=not no_prompt, dry_run=dry_run)
 
 
@@ -171,6 +176,11 @@ def _proposed(target: Target, chosen: tuple[str, ...], wish: Wish) -> tuple[Prop
     texts = target.texts()
     parts = _known(target, chosen) or tuple(texts)
     return propose(target.nomad, read(target.nomad, {part: texts[part] for part in parts}), wish)
+
+
+def _left_over(target: Target) -> tuple[str, ...]:
+    described = {target.names.job(part) for part in target.parts}
+    return tuple(left_over(target.names.fleet, described, target.nomad.jobs(target.names.job(""))))
 
 
 def _known(target: Target, chosen: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import click
 
@@ -31,6 +31,16 @@ def why_no_room(proposal: Proposal) -> str:
             f"Add nodes, or replace it one by one with --rolling: {floor}"
         )
     return f"{proposal.part}: no room ({whys}). Add nodes, or lower what it asks for"
+
+
+def left_over(fleet: str, described: Collection[str], infos: Iterable[JobInfo]) -> Iterator[str]:
+    """A line for each job of this fleet that runs and is not among the `described` job ids: of a model that was taken out, for example."""
+    for info in infos:
+        if info.meta.get(names.JOB_META_FLEET) == fleet and not info.stopped and info.job_id not in described:
+            yield (
+                f"{info.job_id} runs and is not in the description: it is scaled by nobody and keeps what it occupies; "
+                f"`nomad job stop {info.job_id}` ends it"
+            )
 
 
 def jobs_table(fleet: str, infos: Iterable[JobInfo]) -> str:

@@ -17,7 +17,7 @@ from fleet.deploy.display import Row, Screen
 from fleet.deploy.inspector import broken_of, summary, told
 from fleet.deploy.nomad import Plan, Story, unplaced
 from fleet.deploy.proposal import Draft, Proposal, Way
-from fleet.deploy.text import described_plan, jobs_table, why_no_room
+from fleet.deploy.text import described_plan, jobs_table, left_over, why_no_room
 from fleet.nomad import Job, JobInfo, Unplaced
 from fleet.placement import devices
 
@@ -209,3 +209,12 @@ def test_a_title_is_shown_as_it_stands_whatever_an_engine_has_said(title: str) -
     with Live(console=console, auto_refresh=False) as live:
         Screen(live).show(title, [Row("0123", "n1", 1, "loading", "yellow")])
     assert "".join(title.split()) in "".join(out.getvalue().split())
+
+
+def test_jobs_of_this_fleet_that_nobody_describes_any_more_are_told_with_the_way_out() -> None:
+    def job(job_id: str, fleet: str, *, stopped: bool = False) -> JobInfo:
+        return JobInfo(job_id, "running", 3, 9, {"main": 2}, {"warmfleet.fleet": fleet}, stopped=stopped)
+
+    infos = [job("wf-a", "wf"), job("wf-old", "wf"), job("wf-ended", "wf", stopped=True), job("wf-2-a", "wf-2")]
+    (line,) = left_over("wf", {"wf-a"}, infos)
+    assert line.startswith("wf-old runs and is not in the description") and line.endswith("`nomad job stop wf-old` ends it")

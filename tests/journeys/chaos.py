@@ -163,10 +163,10 @@ async def _walk(fleet: Fleet, own: Durable, bound_s: float, row: Sequence[str], 
             await made.all_well()
         except AssertionError as error:  # of `until`
             broken = f"{error}\n{made.story()}"
-    return _told(made, broken, row, start_at)
+    return told(made, broken, row, start_at)
 
 
-def _told(made: Chaos, broken: str, row: Sequence[str], start_at: int) -> int:
+def told(made: Chaos, broken: str, row: Sequence[str], start_at: int) -> int:
     """The end of the output, and the exit code."""
     callers, kills = made.callers, len(made.killed)
     for order in orders_in(made.killed, len(PARTS)):

@@ -1,7 +1,7 @@
 """The local stack on agents that outlive a `kill -9`, as they do in production: state on disk, and somebody who starts them again.
 
 The dev agents of `make up` forget everything when they die. Here Consul is a server with a data folder, Nomad a server and a client of
-their own, so that a node's agent can die and take up its tasks again. The test is the init system: `restart` is what systemd does.
+their own, so that a node's agent can die and take up its tasks again. The test is the init system: `start_again` is what systemd does.
 The jobs are those of `make up` but for one thing: tasks may be restarted more often, because a journey kills more in a minute
 than any sensible policy allows in an hour.
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 from fleet.local import agents, jobs, ports, records, stack, tools
 from fleet.local.agents import Agent, Ground
-from fleet.local.processes import Process, is_alive, start_time
+from fleet.local.processes import Process, start_time
 from tests import servers
 from tests.journeys.fleet import Fleet
 
@@ -29,7 +29,7 @@ _ATTEMPTS = re.compile(r"^(\s+attempts = )\d+$", re.MULTILINE)
 
 @dataclass
 class Durable:
-    """The agents by name: consul, nomad-server, nomad-client. Killed ones are started again by `restart`, at their old places."""
+    """The agents by name: consul, nomad-server, nomad-client. Killed ones are started again by `start_again`, at their old places."""
 
     ground: Ground
     programs: tools.Tools
@@ -46,11 +46,6 @@ class Durable:
             os.kill(pid, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(pid, 0)
-
-    def restart(self) -> None:
-        """Starts what is dead, and waits until it answers."""
-        for name in [name for name, agent in self.agents.items() if not is_alive(agent.process)]:
-            self.start_again(name)
 
     def stop(self) -> None:
         for agent in reversed(self.agents.values()):

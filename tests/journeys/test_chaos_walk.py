@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.journeys.chaos_callers import Lost, Outage
+from tests.journeys.chaos import Chaos, main, told
+from tests.journeys.chaos_callers import Callers, Lost, Outage
 from tests.journeys.chaos_recovery import Recoveries
 from tests.journeys.chaos_walk import PARTS, go_on_at, orders_in, walk
+from tests.journeys.durable import Durable
+from tests.journeys.fleet import Fleet
 
 LENGTHS = {1: 1, 2: 3, 3: 9, 4: 33, 5: 153}
 seeds = st.integers(0, 1000)
@@ -62,6 +67,42 @@ def test_orders_are_windows_without_a_part_twice(row: Sequence[str], found: list
 )
 def test_a_lost_connection_is_explained_only_by_a_router_that_was_dead(lost: Lost, *, explained: bool) -> None:
     assert Outage(10.0, 13.0).explains(lost) is explained
+
+
+WHOLE = walk(PARTS)
+
+
+def walked(kills: int, *, failures: tuple[str, ...] = (), lost: tuple[Lost, ...] = ()) -> Chaos:
+    """A walk that has ended, without a fleet."""
+    callers = Callers("", 1.0, failures=list(failures), lost=list(lost), outages=[Outage(10.0, 13.0)])
+    return Chaos(cast("Fleet", None), cast("Durable", None), callers, Recoveries(lambda _part: True), killed=list(WHOLE[:kills]))
+
+
+@pytest.mark.parametrize(
+    ("made", "broken", "code", "said"),
+    [
+        (walked(153), "", 0, "153 kills, 120 orders"),
+        (walked(6), "", 0, "go on with --start-at 3"),
+        (walked(3, lost=(Lost(11.0, 12.0, "refused"),)), "", 0, "1 connections lost with a router"),
+        (walked(3, lost=(Lost(20.0, 21.0, "cut"),)), "", 1, "FAILED lost while a router was up: cut"),
+        (walked(3, failures=("x-route: selector=0",)), "", 1, "FAILED x-route: selector=0"),
+        (walked(3), "never: redis runs", 1, "FAILED never: redis runs"),
+    ],
+    ids=["whole", "stopped", "explained", "unexplained", "failed", "never back"],
+)
+def test_a_walk_is_told_with_its_orders_and_fails_with_any_failure(
+    made: Chaos, broken: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(made, broken, WHOLE, 1) == code
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert printed.count("covered: ") == len(orders_in(made.killed, len(PARTS)))
+    assert ("FAILED" in printed) == bool(code)
+
+
+def test_a_walk_cannot_begin_after_its_end() -> None:
+    result = CliRunner().invoke(main, ["--start-at", "154"])
+    assert (result.exit_code, "153 kills" in result.output) == (2, True)
 
 
 def test_a_recovery_counts_from_the_last_kill_and_once() -> None:

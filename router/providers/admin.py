@@ -10,6 +10,7 @@ router.roster_api's, for models and providers alike. Without WARMFLEET_ADMIN_KEY
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -29,6 +30,8 @@ from router.providers.ordered_schema import SCHEMA
 from router.refusals import may
 from router.roster import Roster
 from router.roster_store import RedisRoster
+
+log = logging.getLogger(__name__)
 
 Name = Annotated[str, Path(pattern=LABEL, description="of the provider", examples=["elsewhere"])]
 
@@ -72,6 +75,7 @@ def routes(kept: RedisRoster, described: Callable[[], Spec], abroad: Abroad, adm
         """Every router and worker uses it within a second, and keeps it over restarts."""
         row = ordered.read(name, await request.body(), described())
         await kept.order(lambda now: roster.provider_added(now, described(), name, row))
+        _say("added", name, row.row.base_url if row is not None else "where the description says")
         return shown()
 
     @api.delete(
@@ -79,9 +83,15 @@ def routes(kept: RedisRoster, described: Callable[[], Spec], abroad: Abroad, adm
     )
     async def remove(name: Name) -> Response:
         await kept.order(lambda now: _removed(now, described(), name))
+        _say("removed", name, "nothing new is asked of it")
         return shown()
 
     return api
+
+
+def _say(what: str, name: str, about: str) -> None:
+    """For whoever asks later where requests went: one line for each order."""
+    log.warning("provider %s was %s by order: %s", name, what, about, extra={"event": f"provider_{what}", "model": name})
 
 
 def _removed(now: Roster, spec: Spec, name: str) -> Roster:

@@ -235,6 +235,18 @@ async def test_every_router_uses_a_provider_from_its_order_on_until_it_is_remove
     assert len(server.heard) == 2
 
 
+async def test_orders_are_logged_with_where_they_lead(two: tuple[Running, Running], far: Far, caplog: pytest.LogCaptureFixture) -> None:
+    server = await far(says_hello)
+    await order(two[0], "PUT", "/far", row(server.port))
+    await order(two[0], "DELETE", "/far")
+    await order(two[0], "DELETE", "/far")
+    said = [record.getMessage() for record in caplog.records if record.name == "router.providers.admin"]
+    assert said == [
+        f"provider far was added by order: http://127.0.0.1:{server.port}/v1",
+        "provider far was removed by order: nothing new is asked of it",
+    ]
+
+
 async def test_a_router_that_starts_later_has_it_too(two: tuple[Running, Running], start: Start, far: Far) -> None:
     server = await far(says_hello)
     await order(two[0], "PUT", "/far", row(server.port))

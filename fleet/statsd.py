@@ -11,11 +11,13 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from datadog.dogstatsd.base import DogStatsd
+from typing import TYPE_CHECKING
 
 from fleet.metrics import Metric
 from fleet.recorder import Key, Recorder, bucket_bounds_us
+
+if TYPE_CHECKING:
+    from datadog.dogstatsd.base import DogStatsd
 
 # The client warns at every second send while no agent listens; one outlet being away is no news once a second.
 logging.getLogger("datadog.dogstatsd").setLevel(logging.ERROR)
@@ -27,6 +29,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> DogStatsd |
     """A client for the agent that the environment names, None where it names none. DD_ENV, DD_SERVICE, DD_VERSION become tags."""
     if not (environment.get("DD_AGENT_HOST") or environment.get("DD_DOGSTATSD_URL")):
         return None
+    from datadog.dogstatsd.base import DogStatsd  # noqa: PLC0415 - all of datadog's client comes with it
+
     return DogStatsd(disable_telemetry=True, disable_buffering=False, disable_aggregation=True)
 
 

@@ -1,11 +1,15 @@
-"""Fixtures for all tests: real servers, started once in a test run and only if a test asks for them.
+"""What holds for all tests: their order, and real servers, started once by each worker and only if a test asks for them.
 
+Files go to workers whole and in the order that is made here: journeys first, because each takes a minute or more, of which it waits for
+half; then what starts real programs; and then the rest, which fills the gaps and keeps all cores busy to the end.
 Properties are about what is decided, not about how fast a busy machine does it: hypothesis has no deadline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections import Counter
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
@@ -14,6 +18,33 @@ from tests import servers
 
 hypothesis.settings.register_profile("no-deadline", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("no-deadline")
+
+_LONGEST_FIRST = ("journey", "contract")  # markers; what has neither comes last
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is loaded now stays: to look for garbage in it would be a quarter of the work of loading, and more with every test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file stay together and in their order. Of two files of a kind the one with more tests is first."""
+    tests = Counter(item.path for item in items)
+    ranks = {path: len(_LONGEST_FIRST) for path in tests}
+    for item in items:
+        ranks[item.path] = min(ranks[item.path], _rank(item))
+    items.sort(key=lambda item: (ranks[item.path], -tests[item.path], item.path))
+
+
+def _rank(item: pytest.Item) -> int:
+    return next((rank for rank, name in enumerate(_LONGEST_FIRST) if item.get_closest_marker(name)), len(_LONGEST_FIRST))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from fleet.names import Names
 from fleet.nomad import Nomad
 from fleet.render import render_jobs
 from fleet.spec import load
+from router.errors import StoreAway
 from router.redis import RedisSessions
 from router.sessions import Session
 from router.watch import redis_url
@@ -47,8 +48,13 @@ class Node:
     def start(self) -> None:
         self.nomad.register(self.nomad.parse(self.job()))
 
-    def live(self) -> set[str]:
-        return {a.alloc_id for a in self.nomad.allocations(JOB) if a.client_status == "running" and a.live}
+    async def live(self) -> set[str]:
+        """Its allocations, once Nomad has heard what Consul knows already: that one runs."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                if found := {a.alloc_id for a in self.nomad.allocations(JOB) if a.client_status == "running" and a.live}:
+                    return found
+                await asyncio.sleep(0.1)
 
     async def url(self, *, without: set[str]) -> str:
         """Where it answers once none of the allocations in `without` is left."""
@@ -91,6 +97,16 @@ async def store(url: str) -> AsyncIterator[RedisSessions]:
         await made.close()
 
 
+async def fetched(sessions: RedisSessions) -> Session | None:
+    """A router would go on without it after 50 ms, in which a busy machine does not even connect."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                return await sessions.fetch("contract:durable")
+            except StoreAway:
+                await asyncio.sleep(0.1)
+
+
 async def test_sessions_outlive_a_restart_of_redis_and_of_its_job(node: Node) -> None:
     node.start()
     async with store(await node.url(without=set())) as sessions:
@@ -99,17 +115,17 @@ async def test_sessions_outlive_a_restart_of_redis_and_of_its_job(node: Node) ->
             while sessions.queued():  # noqa: ASYNC110 - a poll with a deadline
                 await asyncio.sleep(0.01)
 
-    first = node.live()
+    first = await node.live()
     for alloc in first:
         node.nomad.stop_allocation(alloc)
     async with store(await node.url(without=first)) as sessions:
-        assert await sessions.fetch("contract:durable") == SAID, "stopped in order, and started anew"
+        assert await fetched(sessions) == SAID, "stopped in order, and started anew"
 
-    second = node.live()
+    second = await node.live()
     node.nomad.deregister(JOB)
     node.start()
     async with store(await node.url(without=first | second)) as sessions:
-        assert await sessions.fetch("contract:durable") == SAID, "purged, and deployed again"
+        assert await fetched(sessions) == SAID, "purged, and deployed again"
     assert (node.volume / "appendonlydir").is_dir()
     node.nomad.deregister(JOB)
 

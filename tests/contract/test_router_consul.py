@@ -69,11 +69,11 @@ class Process:
 
     async def until(self, path: str, status: int, holds: str = "True") -> Reply:
         """Polls until the answer has the status and `holds`, an expression over its JSON `j`, is true."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(120):
             while True:
                 if (reply := await self._try(path)) is not None and reply.status == status and eval(holds, {"j": reply.json}):
                     return reply
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
 
     async def _try(self, path: str) -> Reply | None:
         try:

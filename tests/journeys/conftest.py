@@ -1,4 +1,7 @@
-"""One running fleet for all journeys of a test run: own ports, own folder, gone afterwards whatever happened."""
+"""One running fleet for the journeys of a file: own ports, own folder, gone afterwards whatever happened.
+
+Not for the whole run: a fleet that nobody asks anything goes on looking after itself, and other tests need the processor.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tests.journeys.fleet import Fleet
 VARIABLES = ("model.small-model.replicas.max=2", "autoscaler.cooldown_down=5s")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """The whole system as `make up` starts it, on ports of its own."""
     with servers.state_folder() as state:  # the stack's own folder, so that a killed run is swept by its name

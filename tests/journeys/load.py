@@ -18,10 +18,12 @@ class Load:
 
     `done` counts whole answers by the replica that gave them, `failures` holds one line per request that did not get one, `held` the
     ways of answers that had to wait for a warm replica. With `sessions` each caller stays in one conversation, `{sessions}-{number}`.
+    `pause_s`: of each caller between two requests. Without one, callers keep their engines and so the machine busy all the time.
     """
 
-    def __init__(self, url: str, *, model: str, callers: int, max_tokens: int = 24, sessions: str = "") -> None:
-        self.url, self.model, self.callers, self.max_tokens, self.sessions = url, model, callers, max_tokens, sessions
+    def __init__(self, url: str, *, model: str, callers: int, max_tokens: int = 24, sessions: str = "", pause_s: float = 0.0) -> None:
+        self.url, self.model, self.sessions = url, model, sessions
+        self.callers, self.max_tokens, self.pause_s = callers, max_tokens, pause_s
         self.done: Counter[str] = Counter()
         self.held: list[str] = []
         self.failures: list[str] = []
@@ -49,6 +51,7 @@ class Load:
                 return
             headers = {"x-session-id": f"{self.sessions}-{number}"} if self.sessions else {}
             await self._chat(f"Say something about {TOPICS[turn % len(TOPICS)]}.", headers, stream=turn % 2 == 0)
+            await asyncio.sleep(self.pause_s)
 
     async def _chat(self, prompt: str, headers: dict[str, str], *, stream: bool) -> None:
         body = {

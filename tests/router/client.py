@@ -82,7 +82,7 @@ class Caller:
         return True
 
     async def _read(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             try:
                 data = await self._reader.read(65536)
             except ConnectionError:

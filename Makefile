@@ -33,7 +33,8 @@ down: setup ## stop it and remove what it kept
 status: setup ## what is up, and where
 	@$(BIN)/warmfleet status
 
-test: setup tools ## all tests, against real Nomad, Consul, Redis and engines
+test: export PYTHONDONTWRITEBYTECODE := # tests start hundreds of programs; without it, each would compile all of ours
+test: setup tools ## all tests, against real Nomad, Consul, Redis and engines (WORKERS=4 at a time)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 check: setup ## linters, types, layers, the fleet description, generated documentation

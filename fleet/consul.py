@@ -85,7 +85,7 @@ class Consul:
             port=parts.port or (443 if parts.scheme == "https" else 8500),
             scheme=parts.scheme or "http",
             token=token,
-            verify=environment.get("CONSUL_CACERT") or True,
+            verify=parts.scheme == "https" and (environment.get("CONSUL_CACERT") or True),  # to load all CAs takes longer than to connect
             cert=_own_certificate(environment),
         )
         if token is not None:

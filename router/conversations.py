@@ -65,7 +65,7 @@ class Kept(BaseModel):
 class ChatMessage(BaseModel):
     """What stands below `model` is for this message only, as in x-route-strategy."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"session_id": "support-42", "message": "Good morning!"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"session_id": "support-42", "message": "Good morning!", "max_tokens": 50}]})
 
     session_id: Annotated[str, Field(description="of a session that was started")]
     message: Annotated[str, Field(description="what the user says in this turn")]

@@ -28,7 +28,7 @@ from router.tenants.prices import NANO, rate
 
 _CHAT: Final = b"/v1/chat/completions"
 _TOKENS: Final = 100_000_000
-_PROMPT: Final[dict[str, Any]] = {"prompt": "Who wrote Faust?"}
+_PROMPT: Final[dict[str, Any]] = {"prompt": "Who wrote Faust?", "max_tokens": 50}
 _MESSAGES: Final[dict[str, Any]] = {"messages": [{"role": "user", "content": "Who wrote Faust?"}], "strategy": "cost", "max_cost": 0.01}
 
 

@@ -15,7 +15,7 @@ from fleet.away import advised
 from fleet.deploy import jobs as preparing
 from fleet.deploy.display import display
 from fleet.deploy.nomad import Version, is_denied
-from fleet.deploy.proposal import Draft, Proposal, Wish, propose, read
+from fleet.deploy.proposal import Draft, Proposal, Wish, propose, read, refreshed
 from fleet.deploy.run import FAILED, OK, UNPLACED, Model, Outcome, Run
 from fleet.deploy.scaling import Scaling, Wanted
 from fleet.deploy.target import Target, targeted
@@ -99,11 +99,12 @@ def deploy(
         raise click.UsageError("--rolling needs somebody who watches: leave --detach out")
     with _explained():
         found = target()
-        proposals = _proposed(found, jobs, Wish(found.loaded.spec.fleet.name, take_over, force_count, rolling, floor))
+        wish = Wish(found.loaded.spec.fleet.name, take_over, force_count, rolling, floor)
+        proposals = _proposed(found, jobs, wish)
         _still(proposals, check_index)
         for line in () if jobs else _left_over(found):
             click.echo(line, err=True)
-        _delivered(found, proposals, detach=detach, prompts=not no_prompt, dry_run=dry_run)
+        _delivered(found, proposals, wish if check_index is None else None, detach=detach, prompts=not no_prompt, dry_run=dry_run)
 
 
 @click.command()
@@ -127,7 +128,7 @@ def rollback(*, target: Find, rolling: bool, floor: int | None, detach: bool, no
         definition = preparing.usual(found.nomad.definition(job_id, chosen.number))
         draft = Draft(job, found.nomad.source(job_id, chosen.number), definition)
         wish = Wish(found.loaded.spec.fleet.name, rolling=rolling, floor=floor)
-        _delivered(found, propose(found.nomad, (draft,), wish), detach=detach, prompts=not no_prompt, dry_run=False)
+        _delivered(found, propose(found.nomad, (draft,), wish), wish, detach=detach, prompts=not no_prompt, dry_run=False)
 
 
 @click.command()
@@ -197,8 +198,11 @@ def _still(proposals: Sequence[Proposal], check_index: int | None) -> None:
             raise Conflict(f"{proposal.part} was changed since it was planned (index {check_index} then, {found} now): plan again")
 
 
-def _delivered(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts: bool, dry_run: bool) -> None:
-    """Ends the program with the exit code of the first delivery that fails; those after it are not begun."""
+def _delivered(target: Target, proposals: Sequence[Proposal], wish: Wish | None, *, detach: bool, prompts: bool, dry_run: bool) -> None:
+    """Ends the program with the exit code of the first delivery that fails; those after it are not begun.
+
+    `wish`: what to propose by again where a job is scaled meanwhile; None: then it is not delivered.
+    """
     click.echo(f"on {target.where}")
     if dry_run:
         for proposal in proposals:
@@ -208,14 +212,14 @@ def _delivered(target: Target, proposals: Sequence[Proposal], *, detach: bool, p
             click.echo(why_no_room(proposal), err=True)
         click.echo("nothing was changed", err=True)
         raise SystemExit(UNPLACED)
-    outcome = Outcome(OK, "nothing was changed") if dry_run else _run(target, proposals, detach=detach, prompts=prompts)
+    outcome = Outcome(OK, "nothing was changed") if dry_run else _run(target, proposals, wish, detach=detach, prompts=prompts)
     if outcome.code == OK and not dry_run and any(p.part == "router" for p in proposals):
         outcome = _alone(target, outcome)
     click.echo(outcome.text, err=outcome.code != OK)
     raise SystemExit(outcome.code)
 
 
-def _run(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts: bool) -> Outcome:
+def _run(target: Target, proposals: Sequence[Proposal], wish: Wish | None, *, detach: bool, prompts: bool) -> Outcome:
     busy = [p for p in proposals if p.changes or p.resumes]
     models = target.models(prompts=prompts)
     for model in [models[p.part] for p in busy if p.part in models and not detach]:
@@ -224,7 +228,7 @@ def _run(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts
         with display() as shown:
             run = Run(target.nomad, models, shown)
             for proposal in busy:
-                outcome = _one(run, proposal, detach=detach)
+                outcome = _one(run, proposal, wish, detach=detach)
                 if outcome.code != OK:
                     rest = [p.part for p in busy[busy.index(proposal) + 1 :]]
                     return Outcome(outcome.code, outcome.text + (f"\nnot begun: {', '.join(rest)}" if rest else ""))
@@ -234,10 +238,11 @@ def _run(target: Target, proposals: Sequence[Proposal], *, detach: bool, prompts
     return Outcome(OK, f"{len(busy)} job(s) deployed" if busy else "nothing to change")
 
 
-def _one(run: Run, proposal: Proposal, *, detach: bool) -> Outcome:
+def _one(run: Run, proposal: Proposal, wish: Wish | None, *, detach: bool) -> Outcome:
     """A job of several: what goes wrong with it must not hide what was not begun."""
     try:
-        return run.deliver(proposal, detach=detach)
+        now = proposal if wish is None else refreshed(run.nomad, proposal, wish)
+        return Outcome(UNPLACED, why_no_room(now)) if now.unplaced else run.deliver(now, detach=detach)
     except Conflict as error:
         return Outcome(FAILED, str(error))
     except ControlPlaneError as error:

@@ -109,6 +109,18 @@ def propose(nomad: Delivery, drafts: Iterable[Draft], wish: Wish) -> tuple[Propo
     return tuple(_proposal(nomad, draft, lives[draft.part], wish) for draft in drafts)
 
 
+def refreshed(nomad: Delivery, proposal: Proposal, wish: Wish) -> Proposal:
+    """The same change of a job that was only scaled since it was proposed; the proposal itself where there is anything else to it.
+
+    Of many jobs the last one is delivered cold starts after it was looked at, and the autoscaler does not stand still meanwhile.
+    """
+    info = nomad.job(proposal.job_id)
+    if proposal.live is None or info is None or info.modify_index == proposal.plan.check_index:
+        return proposal
+    (fresh,) = propose(nomad, (proposal.draft,), wish)
+    return fresh if (fresh.lines, fresh.way) == (proposal.lines, proposal.way) else proposal
+
+
 def _stranger(live: JobInfo | None, wish: Wish) -> Finding | None:
     if live is None or live.stopped or wish.take_over:
         return None

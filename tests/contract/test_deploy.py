@@ -21,7 +21,7 @@ from fleet.consul import Consul
 from fleet.deploy import jobs
 from fleet.deploy.display import Row
 from fleet.deploy.nomad import Delivery
-from fleet.deploy.proposal import Proposal, Wish, propose, read
+from fleet.deploy.proposal import Proposal, Wish, propose, read, refreshed
 from fleet.deploy.run import FAILED, OK, Model, Run
 from fleet.deploy.warmth import Warmth
 from fleet.errors import Blocked, Conflict, SpecError, Unreachable
@@ -391,6 +391,23 @@ def test_a_delivery_outlives_elections(world: World) -> None:
     assert run.deliver(again).code == OK
     assert world.nomad.versions(world.job_id)[0].source == "two"
     assert any("it is asked again" in line for line in world.told.lines)
+
+
+def test_a_job_that_was_only_scaled_since_it_was_planned_is_delivered_with_the_count_of_now(world: World) -> None:
+    started(world, world.model("one"))
+    planned, wish = world.proposed(world.model("two")), Wish(world.fleet)
+    assert wait_until(lambda: scaled(world, 2), 30)
+    with pytest.raises(Conflict):
+        world.run().deliver(planned)
+    assert world.run().deliver(refreshed(world.nomad, planned, wish)).code == OK
+    assert (len(world.live()), world.nomad.versions(world.job_id)[0].source) == (2, "two")
+
+
+def test_a_job_that_somebody_has_changed_since_it_was_planned_is_not_planned_anew(world: World) -> None:
+    started(world, world.model("one"))
+    planned = world.proposed(world.model("two"))
+    world.nomad.register(world.nomad.parse(world.model("three")))
+    assert refreshed(world.nomad, planned, Wish(world.fleet)) is planned
 
 
 def scaled(world: World, count: int) -> bool:

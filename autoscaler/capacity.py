@@ -133,5 +133,7 @@ def _state(alloc_id: str, passing: bool, draining: Collection[str]) -> State:
 def _missing_why(allocations: Sequence[Allocation], unplaced: Sequence[Unplaced]) -> str:
     if unplaced:
         return unplaced[0].why
+    if any(a.desired == "run" and a.client_status == "unknown" for a in allocations):
+        return "its node is out of Nomad's reach, and no second one is started before model.lost_after"
     failures = [a.failure for a in sorted(allocations, key=lambda a: a.created_at) if a.failure]
     return f"the last one failed: {failures[-1]}" if failures else "Nomad has not placed it yet"

@@ -187,8 +187,13 @@ def _view(case: Case, window_s: float) -> View:
         window_s=window_s,
         lead_s=lead_s,
         forecast=snapshot.forecast,
-        loading=sum(r.state == "loading" and snapshot.at - r.since <= _TOO_OLD * lead_s for r in snapshot.capacity.replicas),
+        loading=sum(replica.state == "loading" for replica in snapshot.capacity.replicas) - len(_broken(snapshot, lead_s)),
     )
+
+
+def _broken(snapshot: Snapshot, lead_s: float) -> Sequence[Replica]:
+    """Those that have a node and do not pass, long after a cold start."""
+    return [r for r in snapshot.capacity.replicas if r.state == "loading" and snapshot.at - r.since > _TOO_OLD * lead_s]
 
 
 def _voted(case: Case, autoscaler: Autoscaler) -> _Want:
@@ -309,7 +314,8 @@ def _sentence(case: Case, autoscaler: Autoscaler, want: _Want, drain: Drain) -> 
     current = case.snapshot.capacity.desired
     change = f"{current} -> {want.count}" if want.count != current else f"stays at {current}"
     off = _hands_off(case.snapshot, autoscaler)
-    rest = (*want.notes, *_hindrances(case.snapshot, autoscaler, want, drain), *case.snapshot.remarks, *((off,) if off else ()))
+    hindrances = (*_hindrances(case.snapshot, autoscaler, want, drain), *_broken_told(case))
+    rest = (*want.notes, *hindrances, *case.snapshot.remarks, *((off,) if off else ()))
     return "; ".join((f"{case.model.name} {change}: {want.why}", *rest))
 
 
@@ -323,6 +329,17 @@ def _hindrances(snapshot: Snapshot, autoscaler: Autoscaler, want: _Want, drain: 
     if drain.phase in ("draining", "due"):
         said.append(_drain_told(snapshot, autoscaler, drain))
     return tuple(said)
+
+
+def _broken_told(case: Case) -> Sequence[str]:
+    """Nobody restarts an engine that runs and answers no check: Nomad is told not to, because cold starts look like that."""
+    broken = _broken(case.snapshot, case.snapshot.lead_s or case.model.cold_start_s)
+    stops = ", ".join(f"`nomad alloc stop {replica.alloc_id[:8]}`" for replica in broken)
+    return (
+        [f"{_indexes(broken)} does not pass, long after a cold start: look at the engine, or have it started anew: {stops}"]
+        if broken
+        else []
+    )
 
 
 def _missing_why(snapshot: Snapshot) -> str:

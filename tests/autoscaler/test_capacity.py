@@ -108,3 +108,8 @@ def test_a_canary_is_no_replica_until_it_is_promoted() -> None:
     seen = capacity(1, [allocation(0), allocation(0, alloc_id="new", is_canary=True, failure="engine: Exit Code: 3")], [], [instance(0)])
     assert [replica.alloc_id for replica in seen.replicas] == ["alloc-0"]
     assert (seen.placed, seen.count("loading"), seen.failures) == (1, 0, ())
+
+
+def test_a_replica_on_a_node_that_is_cut_off_says_why_no_other_is_started() -> None:
+    seen = capacity(2, [allocation(0), allocation(1, client_status="unknown")], [], [instance(0)])
+    assert (seen.missing, seen.missing_why) == (1, "its node is out of Nomad's reach, and no second one is started before model.lost_after")

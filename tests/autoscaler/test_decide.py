@@ -338,3 +338,11 @@ def test_what_nomad_gave_up_placing_is_ordered_anew(view: Snapshot, again: bool,
 def test_what_nomad_gave_up_placing_and_nobody_wants_is_taken_back() -> None:
     made = decided(replace(GAVE_UP, signals={"concurrency": Known(0.0, 1.0)}))
     assert (made.order, made.again) == (1, False)
+
+
+@pytest.mark.parametrize(("age_s", "told"), [(600.0, False), (1300.0, True)])
+def test_a_replica_that_runs_and_never_passes_is_named_with_the_way_out(age_s: float, told: bool) -> None:
+    hung = replace(replica(1, passing=False), since=NOW - age_s)
+    made = decided(snapshot(2, 2.8, capacity=Capacity(2, (replica(0), hung))))
+    said = "[1] does not pass, long after a cold start: look at the engine, or have it started anew: `nomad alloc stop alloc-1`"
+    assert (said in made.sentence) is told

@@ -11,9 +11,12 @@ from uuid import uuid4
 import msgspec
 import pytest
 import redis.asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fleet.key import digest
 from fleet.model import Fleet, Provider, Route, Router, Spec, Tenant
+from fleet.settings import settings_of
 from router import roster
 from router.catalogue import Catalogue
 from router.errors import BadRequest, ModelDisabled
@@ -107,6 +110,34 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     found = judged({"base_url": "http://far.example", "key_env": "lower", "colour": 1, "routes": ["nowhere"], "ca_file": "/x", "cost": [1]})
     for key in ("model", "base_url", "key_env", "colour", "routes", "ca_file", "cost"):
         assert f"{key}: " in found
+
+
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20)
+    | st.sampled_from(["5s", "https://[", "best"])
+)
+rows = st.dictionaries(
+    st.sampled_from([*(setting.key for setting in settings_of(Provider)), "routes", "other"]),
+    values | st.lists(values, max_size=3) | st.dictionaries(st.sampled_from(["input", "ttft", "idle_timeout", "x"]), values, max_size=3),
+    max_size=3,
+)
+
+
+@given(rows)
+def test_whatever_is_sent_is_a_row_that_can_be_used_or_is_refused(said: dict[str, Any]) -> None:
+    try:
+        found = ordered.read("far", json.dumps(FAR | said).encode(), SPEC)
+    except BadRequest:
+        return
+    assert found is not None
+    assert ordered.refused(found.row, SPEC) == ""
+    now = roster.decode(roster.encode(Roster(providers={"far": found})))
+    assert now.providers["far"] == found
+    Catalogue(roster.laid_on(SPEC, now))
 
 
 # the laws, without Redis

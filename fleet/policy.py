@@ -36,7 +36,7 @@ SignalName = Literal[
 ]
 DEMANDS: tuple[SignalName, ...] = ("concurrency", "requests_per_min")
 LONGEST_SCHEDULE_S = 7 * 86400.0
-PRICE = 0.01
+PRICE = 0.006
 """What a replica-minute costs in units of a late replica-minute of requests, unless a row says so. Measured in bench/forecast."""
 
 

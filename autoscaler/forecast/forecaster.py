@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from autoscaler.forecast.answers import Answers, LastMinute
 from autoscaler.forecast.blend import Blend, joined
 from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, levels_of
-from autoscaler.forecast.holding import KEEP, Held, hold
+from autoscaler.forecast.holding import KEEP, START_ONE, Held, Worth, hold
 from autoscaler.forecast.question import Forecast, Question
 from autoscaler.forecast.series import Series, Window
 from autoscaler.forecast.training import LEAST_DAYS, Fitted
@@ -94,8 +94,8 @@ class Forecaster:
     def _forecast(self, blend: Blend, now: int) -> Forecast:
         view, price = self._series.view(), self.question.price
         levels, need = levels_of(self.question.most), self._answers.at(blend, view, self.question)
-        wanted = _up_to(levels, need, price)
-        self._held = hold(self._held, now, wanted, _up_to(levels, need, price / KEEP))
+        wanted, one_more, kept = (_up_to(levels, need, price * times) for times in (1, START_ONE, 1 / KEEP))
+        self._held = hold(self._held, now, Worth(wanted, one_more, kept), blend.lead_min)
         desired = self.question.clip(self._held.replicas)
         load = view.counts[-1] / self.question.capacity
         reason = f"load {load:.1f} replicas, {wanted} worth {price:g} within {blend.lead_min + SLACK_MIN} min, held {desired}"

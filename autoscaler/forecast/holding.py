@@ -1,8 +1,10 @@
-"""From what is wanted at this minute to what is asked for: no replica is given up at the first doubt.
+"""From what is wanted at this minute to what is asked for: no replica is given up at the first doubt, none ordered at the first wish.
 
-up      at once
-down    hysteresis: what was asked for stays while its need is above price / KEEP; and the largest answer of the last
-        HELD_MIN minutes stands, so a replica that was started gets warm before it is judged
+up      at once. One replica alone is an order like any other, and minutes later it is often not wanted any more:
+        it must be worth START_ONE times the price
+down    hysteresis: what was asked for stays while its need is above price / KEEP. A replica that is warm stays for HELD_MIN
+        minutes after it was wanted last; one that still loads serves nobody, and is given up after COLD_MIN
+Warm is what was asked for all through the lead time: the youngest goes first. Where less is remembered, what is there is warm.
 """
 
 from __future__ import annotations
@@ -10,25 +12,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 HELD_MIN = 15
-KEEP = 2.0
+COLD_MIN = 2
+KEEP = 1.35
+START_ONE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """Replicas that are worth, now: `starting` (their price), `one_more` (START_ONE times it), `keeping` (price / KEEP)."""
+
+    starting: int
+    one_more: int
+    keeping: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`wanted` at a minute, and what was asked for then."""
+
+    minute: int
+    wanted: int
+    asked: int
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """`recent`: (minute, replicas) of the last answers, oldest first, before they were held."""
+    """The last answers, oldest first."""
 
-    recent: tuple[tuple[int, int], ...] = ()
+    recent: tuple[Answer, ...] = ()
 
     @property
     def replicas(self) -> int:
-        return max((replicas for _, replicas in self.recent), default=0)
+        return self.recent[-1].asked if self.recent else 0
 
 
-def hold(held: Held, minute: int, wanted: int, kept: int) -> Held:
-    """With the answer for `minute`, in place of an earlier one for it.
+def hold(held: Held, minute: int, worth: Worth, lead_min: int) -> Held:
+    """With the answer for `minute`, in place of an earlier one for it."""
+    before = tuple(each for each in held.recent if minute - max(HELD_MIN, lead_min) <= each.minute < minute)
+    wanted = _wanted(before[-1], worth) if before else worth.starting
+    lately = max((each.wanted for each in before if minute - each.minute < COLD_MIN), default=0)
+    longer = max((each.wanted for each in before if minute - each.minute < HELD_MIN), default=0)
+    warm = min((each.asked for each in before if minute - each.minute <= lead_min), default=0)
+    return Held((*before, Answer(minute, wanted, max(wanted, lately, min(warm, longer)))))
 
-    `wanted`: replicas worth starting; `kept`: replicas worth keeping once there, at least `wanted`.
-    """
-    before = tuple(answer for answer in held.recent if minute - HELD_MIN < answer[0] < minute)
-    standing = before[-1][1] if before else 0
-    return Held((*before, (minute, max(wanted, min(standing, kept)))))
+
+def _wanted(last: Answer, worth: Worth) -> int:
+    is_one_more = worth.starting == last.asked + 1 and worth.one_more <= last.asked
+    return max(last.asked if is_one_more else worth.starting, min(last.wanted, worth.keeping))

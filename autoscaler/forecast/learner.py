@@ -43,7 +43,10 @@ _OPTIONS: Mapping[str, Any] = {
     "monotone_constraints": list(MONOTONE),
     "num_threads": 1,
     "deterministic": True,
-    "force_row_wise": True,
+    "force_col_wise": True,
+    "max_bin": 63,
+    "bin_construct_sample_cnt": 20000,
+    "enable_bundle": False,
     "seed": 7,
     "verbosity": -1,
 }

@@ -16,7 +16,7 @@ class Question:
     hold_s: how long a request may wait for its turn.
     least, most: bounds of the answer.
     price: what a replica-minute costs in units of a late replica-minute of requests. A replica is wanted while the part of it
-        that is expected to be needed is above this. On the traces in bench/ .010 accepts .15 % late requests; see there.
+        that is expected to be needed is above this. On the traces in bench/ .006 accepts .15 % late requests; see there.
     """
 
     capacity: float

@@ -6,6 +6,7 @@ Law: bytes of another version are refused, not guessed at. Three weeks and three
 from __future__ import annotations
 
 import zlib
+from dataclasses import astuple, fields
 
 import msgspec
 import numpy as np
@@ -13,13 +14,14 @@ import numpy as np
 from autoscaler.forecast.blend import Blend
 from autoscaler.forecast.errors import UnreadableMemory
 from autoscaler.forecast.forecaster import Memory
-from autoscaler.forecast.holding import Held
+from autoscaler.forecast.holding import Answer, Held
 from autoscaler.forecast.learner import Learner
 from autoscaler.forecast.series import Window
 from autoscaler.forecast.training import Fitted
 
 _FORMAT = b"warmfleet forecast "
 _VERSION = b"1\n"
+_ANSWER = len(fields(Answer))
 
 
 class _Model(msgspec.Struct):
@@ -29,14 +31,14 @@ class _Model(msgspec.Struct):
 
 
 class _Saved(msgspec.Struct):
-    """`counts` as little-endian float64, `gap` as one byte per minute."""
+    """`counts` as little-endian float64, `gap` as one byte per minute, `held` as its answers; those of an older form are left out."""
 
     first_minute: int
     counts: bytes
     gap: bytes
     models: tuple[_Model, ...]
     tried_minute: int | None
-    held: tuple[tuple[int, int], ...]
+    held: tuple[tuple[int, ...], ...]
 
 
 def save(memory: Memory) -> bytes:
@@ -45,7 +47,7 @@ def save(memory: Memory) -> bytes:
     fitted = memory.blend.models if memory.blend else ()
     models = tuple(_Model(each.model.text(), each.lead_min, each.until_minute) for each in fitted)
     counts, gap = window.counts.astype("<f8").tobytes(), window.gap.astype(np.uint8).tobytes()
-    saved = _Saved(window.first_minute, counts, gap, models, memory.tried_minute, memory.held.recent)
+    saved = _Saved(window.first_minute, counts, gap, models, memory.tried_minute, tuple(astuple(each) for each in memory.held.recent))
     return _FORMAT + _VERSION + zlib.compress(msgspec.msgpack.encode(saved))
 
 
@@ -66,7 +68,9 @@ def load(saved: bytes, learner: Learner | None) -> Memory:
     if len(counts) != len(gap):
         raise UnreadableMemory("a forecaster's memory that is cut short: it starts from an empty one")
     window = Window(found.first_minute, counts.astype(np.float64), gap) if len(counts) else None
-    return Memory(window, _blend(found.models, learner), found.tried_minute, Held(found.held))
+    return Memory(
+        window, _blend(found.models, learner), found.tried_minute, Held(tuple(Answer(*each) for each in found.held if len(each) == _ANSWER))
+    )
 
 
 def _blend(models: tuple[_Model, ...], learner: Learner | None) -> Blend | None:

@@ -1,13 +1,16 @@
 """The forecaster as its owner sees it: it looks at the past only, whatever comes, and goes on after a restart."""
 
 import functools
+import zlib
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from autoscaler.forecast.errors import UnreadableMemory
 from autoscaler.forecast.forecaster import Forecaster, Memory
+from autoscaler.forecast.holding import Held
 from autoscaler.forecast.learner import Learner, lightgbm_learner
 from autoscaler.forecast.question import Forecast, Question
 from autoscaler.forecast.saved import load, save
@@ -246,6 +249,14 @@ class TestMemory:
             assert successor.desired(minute + 1) == forecaster.desired(minute + 1)
         assert successor.is_refit_due(START + DAY)
         assert not successor.is_refit_due(START + DAY - 1)
+
+    def test_answers_of_an_older_form_are_left_out_and_the_rest_is_kept(self) -> None:
+        saved = save(modelled(demand(START)).memory())
+        body = msgspec.msgpack.decode(zlib.decompress(saved.partition(b"\n")[2]))
+        older = saved.partition(b"\n")[0] + b"\n" + zlib.compress(msgspec.msgpack.encode(body | {"held": [(START - 1, 7)]}))
+        found = load(older, learner())
+        assert found.held == Held()
+        assert found.blend is not None
 
     def test_an_empty_memory_is_one_too(self) -> None:
         assert load(save(Memory()), None) == Memory()

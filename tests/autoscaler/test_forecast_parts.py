@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autoscaler.forecast.blend import MODELS, joined
 from autoscaler.forecast.features import MONOTONE, hours, levels_of, rises_at, rows
-from autoscaler.forecast.holding import HELD_MIN, Held, hold
+from autoscaler.forecast.holding import COLD_MIN, HELD_MIN, Held, Worth, hold
 from autoscaler.forecast.labels import ahead, needs, whole
 from autoscaler.forecast.question import Question
 from autoscaler.forecast.series import KEPT_MIN, Series, Window
@@ -87,39 +87,63 @@ class TestSeries:
         assert (first, len(counts), counts[0]) == (10, KEPT_MIN, 3)
 
 
+def held_of(*answers: tuple[int, int, int], lead_min: int = LEAD_MIN) -> Held:
+    """Of (starting, one_more, keeping), minute by minute."""
+    held = Held()
+    for minute, answer in enumerate(answers):
+        held = hold(held, minute, Worth(*answer), lead_min)
+    return held
+
+
 class TestHolding:
     @pytest.mark.parametrize(
         ("answers", "expected"),
         [
-            ([(2, 2)], 2),
-            ([(2, 2), (5, 5)], 5),  # up at once
-            ([(5, 5), (2, 4)], 5),  # what was started is held
-            ([(5, 5)] + [(2, 4)] * HELD_MIN, 4),  # then hysteresis keeps what is worth keeping
-            ([(5, 5)] + [(2, 4)] * HELD_MIN + [(2, 2)] * HELD_MIN, 2),
-            ([(5, 5)] + [(2, 9)] * HELD_MIN, 5),  # worth keeping is not worth starting
+            ([(2, 2, 2)], 2),
+            ([(2, 2, 2), (5, 5, 5)], 5),  # up at once
+            ([(2, 2, 2), (3, 2, 3)], 2),  # one alone is not worth an order
+            ([(2, 2, 2), (3, 3, 3)], 3),  # unless it is surely needed
+            ([(2, 2, 2), (4, 2, 4)], 4),  # two are worth one
+            ([(5, 5, 5), (2, 2, 4)], 5),  # what is there is warm and stays
+            ([(5, 5, 5)] + [(2, 2, 4)] * HELD_MIN, 4),  # then hysteresis keeps what is worth keeping
+            ([(5, 5, 5)] + [(2, 2, 4)] * HELD_MIN + [(2, 2, 2)] * HELD_MIN, 2),
+            ([(5, 5, 5)] + [(2, 2, 9)] * HELD_MIN, 5),  # worth keeping is not worth starting
+            ([(2, 2, 2), (5, 5, 5)] + [(2, 2, 2)] * (COLD_MIN - 1), 5),  # one that still loads has a short notice,
+            ([(2, 2, 2), (5, 5, 5)] + [(2, 2, 2)] * COLD_MIN, 2),
+            ([(2, 2, 2)] + [(5, 5, 5)] * (LEAD_MIN - 2) + [(2, 2, 2)] * COLD_MIN, 2),
+            ([(2, 2, 2)] + [(5, 5, 5)] * (LEAD_MIN - 1) + [(2, 2, 2)] * COLD_MIN, 5),  # until it is warm
         ],
     )
-    def test_answers(self, answers: list[tuple[int, int]], expected: int) -> None:
-        held = Held()
-        for minute, (wanted, kept) in enumerate(answers):
-            held = hold(held, minute, wanted, kept)
-        assert held.replicas == expected
+    def test_answers(self, answers: list[tuple[int, int, int]], expected: int) -> None:
+        assert held_of(*answers).replicas == expected
+
+    @pytest.mark.parametrize("lead_min", [1, HELD_MIN, 3 * HELD_MIN])
+    def test_what_was_wanted_through_the_lead_time_stays_for_its_time_and_no_longer(self, lead_min: int) -> None:
+        warm = [(2, 2, 2), *[(5, 5, 5)] * (lead_min + 1)]
+        assert held_of(*warm, *[(2, 2, 2)] * (HELD_MIN - 1), lead_min=lead_min).replicas == 5
+        assert held_of(*warm, *[(2, 2, 2)] * HELD_MIN, lead_min=lead_min).replicas == 2
 
     def test_time_counts_and_not_the_number_of_answers(self) -> None:
-        held = hold(Held(), 0, 5, 5)
+        held = held_of((5, 5, 5))
         for _ in range(100):
-            held = hold(held, 1, 2, 2)
+            held = hold(held, 1, Worth(2, 2, 2), LEAD_MIN)
         assert held.replicas == 5
         assert len(held.recent) == 2
-        assert hold(held, HELD_MIN, 2, 2).replicas == 2
+        assert hold(held, 1 + HELD_MIN, Worth(2, 2, 2), LEAD_MIN).replicas == 2
 
-    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=50))
-    def test_it_never_gives_less_than_is_wanted_nor_more_than_was_wanted(self, answers: list[tuple[int, int]]) -> None:
+    def test_of_nothing_nothing_is_held(self) -> None:
+        assert Held().replicas == held_of((0, 0, 0)).replicas == 0
+
+    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=50))
+    def test_it_is_never_more_than_one_short_of_what_is_worth_starting_nor_more_than_ever_was(
+        self, answers: list[tuple[int, int, int]]
+    ) -> None:
         held, most = Held(), 0
-        for minute, (wanted, more) in enumerate(answers):
-            most = max(most, wanted)
-            held = hold(held, minute, wanted, wanted + more)
-            assert wanted <= held.replicas <= most
+        for minute, (surely, more, spare) in enumerate(answers):
+            worth = Worth(surely + more, surely, surely + more + spare)
+            most = max(most, worth.starting)
+            held = hold(held, minute, worth, LEAD_MIN)
+            assert max(worth.one_more, worth.starting - 1) <= held.replicas <= most
 
 
 class TestLabels:

@@ -159,4 +159,4 @@ async def test_the_endpoints_are_documented_with_examples(two: Any) -> None:
     router, _ = await two(says_hello)
     document = json.loads((await router.call(b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n")).body)
     assert {"/chat/completions", "/api/generate"} <= document["paths"].keys()
-    assert document["components"]["schemas"]["Prompt"]["examples"] == [{"prompt": "Who wrote Faust?"}]
+    assert document["components"]["schemas"]["Prompt"]["examples"] == [{"prompt": "Who wrote Faust?", "max_tokens": 50}]

@@ -272,7 +272,10 @@ async def test_the_last_error_lists_the_attempts(start: Start, far: Far) -> None
     router, *_ = await two(start, far, status(401), status(500))
     reply = await router.call(chat("best"))
     assert (reply.status, reply.code) == (502, "upstream_failed")
-    assert reply.json["error"]["message"] == "The provider 'next' failed with HTTP 500. Tried: far (refused), next (status)."
+    assert reply.json["error"]["message"] == (
+        "The provider 'next' failed with HTTP 500. Tried: far (refuses this router), next (an error). "
+        "Try again; if it stays so, tell who runs this the x-request-id."
+    )
     assert reply.route["moved"] == "refused,status"
 
 

@@ -46,6 +46,8 @@ class Status:
     """Cold starts that ended in this pass, in seconds."""
     failed: tuple[str, ...] = ()
     """Starts that failed in this pass, in Nomad's words."""
+    is_blocked: bool = False
+    """Nomad takes no scaling now."""
 
 
 @dataclass(slots=True)

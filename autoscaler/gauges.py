@@ -12,7 +12,7 @@ from autoscaler.board import Status, counts
 from autoscaler.capacity import Capacity
 from autoscaler.forecast.question import Forecast
 from autoscaler.signals import Unknown
-from fleet.metrics import BOUNDS, COLD_START, DECISIONS, FAILED_STARTS, FORECAST, GPUS, LEVEL, LOAD, REPLICAS, Metric
+from fleet.metrics import BLOCKED, BOUNDS, COLD_START, DECISIONS, FAILED_STARTS, FORECAST, GPUS, LEVEL, LOAD, REPLICAS, Metric
 from fleet.model import Model
 from fleet.policy import DEMANDS
 from fleet.recorder import Recorder
@@ -43,6 +43,7 @@ def _rows(status: Status, model: Model) -> Iterator[tuple[Metric, Row]]:
     yield GPUS, {(): replicas.placed * model.gpus if replicas else None}
     yield BOUNDS, {("min",): model.replicas.min, ("max",): model.replicas.max}
     yield LEVEL, {(): LEVELS[status.level]}
+    yield BLOCKED, {(): int(status.is_blocked) if replicas else None}
     yield LOAD, {(demand,): status.load.get(demand) for demand in DEMANDS}
     bounds = (made.low, made.desired, made.high) if isinstance(made, Forecast) else (None, None, None)
     yield FORECAST, {("low",): bounds[0], ("wanted",): bounds[1], ("high",): bounds[2]}

@@ -157,6 +157,13 @@ DATADOG_REMAINING = Metric(
 )
 LEADS = Metric("warmfleet.autoscaler.leads", "gauge", "autoscaler", (), "1 where this autoscaler acts, 0 where it stands by")
 PAUSED = Metric("warmfleet.autoscaler.paused", "gauge", "fleet", (), "1 while the fleet is paused")
+BLOCKED = Metric(
+    "warmfleet.autoscaler.blocked",
+    "gauge",
+    "model",
+    ("model",),
+    "1 while Nomad takes no scaling of the model: a deployment is under way, or its job is missing or stopped",
+)
 LOOP_SECONDS = Metric("warmfleet.autoscaler.loop", "distribution", "second", (), "one pass over all models")
 
 ALL: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

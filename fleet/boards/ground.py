@@ -8,6 +8,7 @@ from fleet.boards import integrations as foreign
 from fleet.boards.query import Scope
 from fleet.boards.watch import ALARM, WELL, Runbook, Watch
 from fleet.metrics import (
+    BLOCKED,
     BOUNDS,
     BREAKERS,
     DATADOG_AGE,
@@ -32,6 +33,7 @@ def autoscaling(spec: Spec, scope: Scope) -> Iterator[tuple[str, Watch]]:
     yield "near-maximum", _near_maximum(scope)
     yield "no-leader", _no_leader(scope)
     yield "paused", _paused(scope)
+    yield "scaling-blocked", _blocked(scope)
     if spec.datadog.read:
         yield "datadog-old", _datadog_old(spec, scope)
         yield "datadog-limit", _datadog_limit(scope)
@@ -86,6 +88,23 @@ def _paused(scope: Scope) -> Watch:
             "`warmfleet resume`.",
         ),
         priority=3,
+        silence=WELL,
+    )
+
+
+def _blocked(scope: Scope) -> Watch:
+    return Watch(
+        "Nomad has taken no scaling of a model for an hour",
+        f"min(last_1h):{scope.ask(BLOCKED, 'max', by=('model',))}",
+        ">=",
+        1,
+        Runbook(
+            "A deployment of {{model.name}} does not end, or its job is missing or stopped: demand is not followed, up or down.",
+            "`warmfleet explain {{model.name}}` says which; `nomad job deployments` since when.",
+            "New replicas that wait to be promoted: `warmfleet deploy {{model.name}}` sees them to the end. No room: add or free a node. "
+            "Missing or stopped: deploy it, or take it out of fleet.toml.",
+        ),
+        priority=2,
         silence=WELL,
     )
 

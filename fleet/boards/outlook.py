@@ -6,6 +6,7 @@ from fleet.boards.query import Scope
 from fleet.boards.widgets import Marker, Rule, Widget, group, note, number, series
 from fleet.metrics import (
     ARRIVALS,
+    BLOCKED,
     BOUNDS,
     CAPACITY_FACTOR,
     DATADOG_AGE,
@@ -42,6 +43,7 @@ def _now(scope: Scope) -> tuple[Widget, ...]:
         ),
         number("Autoscalers that lead", {"leads": scope.ask(LEADS, "sum")}, rules=(Rule("<", 1, "white_on_red"),)),
         number("Paused", {"paused": scope.ask(PAUSED, "max")}, rules=(Rule(">", 0, "white_on_yellow"),)),
+        number("Models that Nomad scales not now", {"blocked": scope.ask(BLOCKED, "sum")}, rules=(Rule(">", 0, "white_on_yellow"),)),
         number("Age of Datadog's data", {"age": scope.ask(DATADOG_AGE, "max")}),
         number("Questions left", {"left": scope.ask(DATADOG_REMAINING, "min")}, rules=(Rule("<", 2, "white_on_red"),)),
     )

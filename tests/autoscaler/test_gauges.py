@@ -31,6 +31,7 @@ DECIDED = Status(
     load={"concurrency": 1.5, "requests_per_min": None},
     started_s=(600.0, 620.0),
     failed=("out of memory",),
+    is_blocked=True,
 )
 
 
@@ -53,6 +54,7 @@ def told(*statuses: Status, model: Model = GPU_MODEL, leads: bool = True) -> Rec
         (metrics.BOUNDS, ("max",), 4),
         (metrics.GPUS, (), 4),
         (metrics.LEVEL, (), 2),
+        (metrics.BLOCKED, (), 1),
         (metrics.FORECAST, ("low",), 2),
         (metrics.FORECAST, ("wanted",), 3),
         (metrics.FORECAST, ("high",), 4),

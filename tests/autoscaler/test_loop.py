@@ -309,6 +309,7 @@ async def test_a_job_that_is_missing_is_held_with_what_to_do() -> None:
     assert world.orders == []
     assert world.published[-1].level == "failure"
     assert "waits: job warmfleet-small-model is not registered in Nomad: deploy the fleet" in status.sentence
+    assert status.is_blocked
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ async def router(recorder: Recorder, names: Names, consul_address: str) -> Async
             await runner.cleanup()
 
 
-async def until(read: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, seconds: float = 60) -> T:
+async def until(read: Callable[[], Awaitable[T]], holds: Callable[[T], bool], *, seconds: float = 120) -> T:
     """Polls until `holds`; fails with what was read last."""
     deadline = time.monotonic() + seconds
     while not holds(value := await read()):

@@ -17,11 +17,11 @@ from fleet.names import Names
 from fleet.nomad import Nomad
 from fleet.render import render_jobs
 from fleet.spec import load
-from router.errors import StoreAway
 from router.redis import RedisSessions
 from router.sessions import Session
 from router.watch import redis_url
 from tests import servers
+from tests.contract.test_redis_sessions import found
 
 pytestmark = pytest.mark.contract
 
@@ -97,16 +97,6 @@ async def store(url: str) -> AsyncIterator[RedisSessions]:
         await made.close()
 
 
-async def fetched(sessions: RedisSessions) -> Session | None:
-    """A router would go on without it after 50 ms, in which a busy machine does not even connect."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            try:
-                return await sessions.fetch("contract:durable")
-            except StoreAway:
-                await asyncio.sleep(0.1)
-
-
 async def test_sessions_outlive_a_restart_of_redis_and_of_its_job(node: Node) -> None:
     node.start()
     async with store(await node.url(without=set())) as sessions:
@@ -119,13 +109,13 @@ async def test_sessions_outlive_a_restart_of_redis_and_of_its_job(node: Node) ->
     for alloc in first:
         node.nomad.stop_allocation(alloc)
     async with store(await node.url(without=first)) as sessions:
-        assert await fetched(sessions) == SAID, "stopped in order, and started anew"
+        assert await found(sessions, "contract:durable") == SAID, "stopped in order, and started anew"
 
     second = await node.live()
     node.nomad.deregister(JOB)
     node.start()
     async with store(await node.url(without=first | second)) as sessions:
-        assert await fetched(sessions) == SAID, "purged, and deployed again"
+        assert await found(sessions, "contract:durable") == SAID, "purged, and deployed again"
     assert (node.volume / "appendonlydir").is_dir()
     node.nomad.deregister(JOB)
 

@@ -170,7 +170,7 @@ async def test_a_router_follows_consul(consul_server: ConsulServer, redis_server
 
 async def _until_in_redis(router: Process, url: str) -> None:
     """The router has found Redis through Consul once a session of it is there."""
-    async with redis.asyncio.from_url(url) as client, asyncio.timeout(20):
+    async with redis.asyncio.from_url(url) as client, asyncio.timeout(90):
         while not await client.exists(names.session_key("contract-found")):
             await router.call(chat(headers={"x-session-id": "contract-found"}))
             await asyncio.sleep(0.02)
@@ -235,13 +235,13 @@ async def test_a_router_that_is_stopped_ends_its_streams_well(consul_server: Con
         assert reply.complete
         assert reply.body.endswith(DONE)
         assert (b"stream_truncated" not in reply.body) == good
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             assert await router.process.wait() == 0
         go_on.set()
 
 
 async def until_refusing(port: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

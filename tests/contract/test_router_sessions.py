@@ -19,6 +19,7 @@ from router.redis import RedisSessions
 from router.sessions import Session
 from router.snapshot import Endpoint, Snapshot
 from router.tally import Tally
+from tests.contract.test_redis_sessions import found
 from tests.router.conftest import LIMITS, SPEC
 from tests.servers import RedisServer
 
@@ -62,13 +63,13 @@ class Router:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - a poll with a deadline
             await asyncio.sleep(0.005)
 
 
 async def listening(server: RedisServer, count: int) -> None:
-    async with redis.asyncio.from_url(server.url) as client, asyncio.timeout(10):
+    async with redis.asyncio.from_url(server.url) as client, asyncio.timeout(60):
         while (await client.pubsub_numsub("wf:moves"))[0][1] != count:  # noqa: ASYNC110 - a poll with a deadline
             await asyncio.sleep(0.005)
 
@@ -118,7 +119,7 @@ async def test_a_router_that_heard_nothing_learns_when_it_is_connected_again(
     await listening(redis_server, 2)
     await two.turn(session_id, "a")
     await until(lambda: two.kept(session_id) == one.kept(session_id))
-    assert await two.store.fetch(session_id) == one.kept(session_id), "the later generation stands"
+    assert await found(two.store, session_id) == one.kept(session_id), "the later generation stands"
 
 
 async def test_of_two_moves_at_the_same_time_the_first_in_redis_holds(routers: tuple[Router, Router], session_id: str) -> None:
@@ -131,7 +132,7 @@ async def test_of_two_moves_at_the_same_time_the_first_in_redis_holds(routers: t
     await one.written()
     await two.written()
     await until(lambda: one.kept(session_id) == two.kept(session_id))
-    kept, stored = one.kept(session_id), await one.store.fetch(session_id)
+    kept, stored = one.kept(session_id), await found(one.store, session_id)
     assert kept is not None
     assert stored is not None
     assert (kept.model, kept.home, kept.generation) == (stored.model, stored.home, 2)
@@ -165,7 +166,7 @@ async def test_a_redis_that_came_back_and_forgot_is_told_again_at_the_next_turn(
     await listening(redis_server, 2)
     await one.turn(session_id, "s")
     await one.written()
-    assert await one.store.fetch(session_id) == one.kept(session_id)
+    assert await found(one.store, session_id) == one.kept(session_id)
     kept = one.kept(session_id)
     assert kept is not None
     assert (kept.model, kept.generation, kept.turns) == ("small", 2, 3)

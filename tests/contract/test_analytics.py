@@ -12,8 +12,8 @@ import pytest
 from router.analytics.database import Database
 from router.analytics.kept import Kept
 from router.analytics.sums import HOUR_S, Key, Sums
-from router.errors import AnalyticsAway
 from router.answered import Answered
+from router.errors import AnalyticsAway
 from tests.postgres import PASSWORD, PostgresServer, postgres
 
 HOUR = 480_000 * HOUR_S

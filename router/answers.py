@@ -27,6 +27,12 @@ def head(status: int, lines: bytes, *, length: int | None, chunked: bool, keep_a
     return b"%b%b%b%b\r\n" % (STATUS_LINE[status], lines, framing, b"" if keep_alive else b"connection: close\r\n")
 
 
+def whole(status: int, lines: bytes, body: bytes, keep_alive: bool) -> bytes:
+    """A head and its body, put together once."""
+    last = b"" if keep_alive else b"connection: close\r\n"
+    return b"%b%bcontent-length: %d\r\n%b\r\n%b" % (STATUS_LINE[status], lines, len(body), last, body)
+
+
 def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
@@ -35,4 +41,4 @@ def own(error: RouterError, lines: bytes = b"", *, keep_alive: bool) -> bytes:
     """A whole answer that says what is wrong."""
     body = encode(error)
     lines += headers.lines(((b"content-type", b"application/json"), *extra_headers(error)))
-    return head(to_http(error).status, lines, length=len(body), chunked=False, keep_alive=keep_alive) + body
+    return whole(to_http(error).status, lines, body, keep_alive)

@@ -154,7 +154,7 @@ class Attempt:
         status = connection.status
         if status == 200:
             self.status = status
-            self.streams = headers.value_of(connection.fields, b"content-type").startswith(b"text/event-stream")
+            self.streams = not connection.down and headers.value_of(connection.fields, b"content-type").startswith(b"text/event-stream")
             return True
         found = verdict(status)
         if found is Verdict.PASS:

@@ -47,7 +47,28 @@ class Moved(Protocol):
 
 
 class Course(Facts, ABC):
-    """`opened`: the caller has the head of a stream already. `hides_usage`: its stream says a usage that the caller did not ask for."""
+    """Its layout is all that stages keep in it: `wait`, `rival` and `hedged` too, which mean something to those who declare them.
+
+    `opened`: the caller has the head of a stream already. `hides_usage`: its stream says a usage that the caller did not ask for.
+    """
+
+    __slots__ = (
+        "ask",
+        "began",
+        "dialect",
+        "done",
+        "head",
+        "hedged",
+        "hides_usage",
+        "opened",
+        "path",
+        "paused_at",
+        "plane",
+        "resumption",
+        "rival",
+        "sink",
+        "wait",
+    )
 
     plane: DataPlane
     sink: Sink
@@ -55,11 +76,13 @@ class Course(Facts, ABC):
     dialect: Dialect
     head: RequestHead
     began: float  # monotonic seconds
-    ask: Ask | None = None
-    begun: Begun | None = None
-    resumption: Moved | None = None
-    paused_at: float | None = None
-    opened = done = hides_usage = False
+    ask: Ask | None
+    begun: Begun | None
+    resumption: Moved | None
+    paused_at: float | None
+    opened: bool
+    done: bool
+    hides_usage: bool
 
     @abstractmethod
     def write(self, data: bytes) -> bool:
@@ -84,6 +107,8 @@ class Course(Facts, ABC):
 class Placed(Course):
     """Of those who decide where it goes next."""
 
+    __slots__ = ()
+
     @property
     @abstractmethod
     def tenant(self) -> Tenant: ...
@@ -97,7 +122,7 @@ class Placed(Course):
         """Looks for where a request may be served, once it is known that it may."""
 
     @abstractmethod
-    def choose(self, chain: Sequence[str]) -> Choice[Replica] | NoCandidate:
+    def choose(self, chain: Sequence[str], now: float) -> Choice[Replica] | NoCandidate:
         """Where among these models the next attempt would be."""
 
     @abstractmethod

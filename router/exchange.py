@@ -48,12 +48,25 @@ _NOBODY_WAITS: Final = _NobodyWaits()
 
 
 class Exchange:
-    # Class-level defaults, as in Relay.
+    __slots__ = (
+        "_dialect",
+        "_line",
+        "_parts",
+        "_path",
+        "_relay",
+        "chunks",
+        "complete",
+        "disconnected",
+        "error",
+        "head",
+        "keep_alive",
+        "refused",
+        "response_complete",
+        "size",
+        "write",
+    )
+
     message_event = _NOBODY_WAITS
-    response_complete = disconnected = complete = refused = False
-    error: RouterError | None = None
-    size = 0
-    _relay: Relay | None = None
 
     def __init__(  # noqa: PLR0917 - by place, because that costs least and one is made for every request
         self, line: Line, path: bytes, dialect: Dialect, head: RequestHead, keep_alive: bool, chunks: bool
@@ -66,6 +79,10 @@ class Exchange:
         self.keep_alive = keep_alive
         self.chunks = chunks
         self.write = line.write
+        self.response_complete = self.disconnected = self.complete = self.refused = False
+        self.error: RouterError | None = None
+        self.size = 0
+        self._relay: Relay | None = None
 
     # the request
 
@@ -86,7 +103,10 @@ class Exchange:
 
     def begin(self) -> None:
         parts, self._parts = self._parts, []
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.relay(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def relay(self, body: bytes) -> None:
+        """Begins with a whole body."""
         plane = self._line.plane
         if self.head.coding is not None:
             try:

@@ -1,7 +1,7 @@
 """The facts of one request, for those who tell of it: headers of its answer, access log, usage, spans.
 
-Law: data only, and read only by them; whoever carries the request (router.relay) sets it. Nothing here knows the data plane, so that the
-plane may hold those who tell. Class-level defaults: a request sets only what it needs, which halves the cost of making one. Pure.
+Law: data only, and read only by them; whoever carries the request (router.relay) keeps it. Nothing here knows the data plane, so that the
+plane may hold those who tell. Pure.
 """
 
 from __future__ import annotations
@@ -46,20 +46,42 @@ class Facts:
     there are any.
     """
 
+    __slots__ = (
+        "attempt",
+        "attempts",
+        "begun",
+        "body",
+        "held_s",
+        "ids",
+        "model",
+        "moves",
+        "plan",
+        "reason",
+        "request_id",
+        "resumes",
+        "session",
+        "session_id",
+        "tried",
+        "ttft_s",
+        "usage",
+        "visit",
+    )
+
     request_id: bytes
     body: bytes
-    plan: Plan | None = None
-    model: str | None = None
-    session_id: str | None = None
-    session: Session | None = None
-    attempt: Tried | None = None
-    begun: Given | None = None
-    tried: tuple[Replica, ...] = ()
-    attempts = resumes = 0
-    held_s = 0.0
-    ttft_s: float | None = None
-    usage: Usage | None = None
-    ids: Ids | None = None
-    reason: Reason | Literal["-"] = "-"
-    moves = ""
-    visit: Visit | None = None
+    plan: Plan | None
+    model: str | None
+    session_id: str | None
+    session: Session | None
+    attempt: Tried | None
+    begun: Given | None
+    tried: tuple[Replica, ...]
+    attempts: int
+    resumes: int
+    held_s: float
+    ttft_s: float | None
+    usage: Usage | None
+    ids: Ids | None
+    reason: Reason | Literal["-"]
+    moves: str
+    visit: Visit | None

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from fleet import names
 
@@ -30,12 +32,13 @@ _HOP: Final = frozenset(
     )
 )
 _OURS: Final = frozenset(name.encode() for name in (names.HEADER_REQUEST, names.HEADER_SESSION, names.HEADER_ROUTE, names.HEADER_STRATEGY))
-_CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key"))
-_NOT_UP: Final = _HOP | _OURS | {b"host", b"content-length", b"content-encoding", b"expect", b"accept-encoding"} | _CREDENTIALS
+CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key"))
+_NOT_UP: Final = _HOP | _OURS | {b"host", b"content-length", b"content-encoding", b"expect", b"accept-encoding"} | CREDENTIALS
 _NOT_DOWN: Final = _HOP | _OURS | {b"content-length", b"server"}
 _REQUEST: Final = names.HEADER_REQUEST.encode()
 _SESSION: Final = names.HEADER_SESSION.encode()
 _STRATEGY: Final = names.HEADER_STRATEGY.encode()
+PER_REQUEST: Final = frozenset((_REQUEST, _SESSION, b"traceparent"))  # what differs between the requests of any client
 _KEEP: Final = (b"keep-alive", b"close")
 _DEADLINES: Final = b"|".join((names.HEADER_DEADLINE.encode(), b"x-stainless-timeout", b"x-stainless-read-timeout"))
 _DEADLINE: Final = re.compile(rb"^(?:%b): *(\d{1,6}(?:\.\d{1,6})?)\r$" % _DEADLINES, re.MULTILINE | re.IGNORECASE).search
@@ -47,7 +50,7 @@ _PASSES: Final = b""
 _kept: dict[bytes, bytes] = {}  # names as they were sent -> lower case where they stay here, _PASSES where they go on
 
 
-class RequestHead(NamedTuple):
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """A caller's head, read once. `forward` are whole lines for the engine; `length` is -1 where the caller gave none or nonsense."""
 
     forward: bytes
@@ -82,7 +85,7 @@ def read_request(fields: Fields) -> RequestHead:
         elif kept == b"connection":
             connection = value.lower()
         elif kept == _REQUEST:
-            request_id = value if _SANE_ID(value) else None
+            request_id = sane_id(value)
         elif kept == b"expect":
             expects = value.lower() == b"100-continue"
         elif kept == _STRATEGY:
@@ -92,6 +95,11 @@ def read_request(fields: Fields) -> RequestHead:
     if connection and connection not in _KEEP:
         passed = _without_named(passed, connection)
     return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization, wish, coding)
+
+
+def sane_id(value: bytes | None) -> bytes | None:
+    """A request's id as a caller gave it, if it may stand in our own lines."""
+    return value if value is not None and _SANE_ID(value) else None
 
 
 def _kept_as(name: bytes) -> bytes:

@@ -18,8 +18,10 @@ from router.select import NoCandidate, select
 class Raced(Trying):
     """`rival`: the second attempt. `hedged`: there was one."""
 
-    rival: Attempt | None = None
-    hedged = False
+    __slots__ = ()
+
+    rival: Attempt | None
+    hedged: bool
 
 
 def start_if_due(relay: Raced, now: float) -> None:

@@ -16,10 +16,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from router import answers, clocks, headers
-from router.dialects import RELAY_PATHS, Dialect
+from router.dialects import RELAY_PATHS, Dialect, dialect
 from router.errors import BadRequest, BodyTooLarge, HeadTooLarge, RouterError, TooSlow, to_http
 from router.exchange import Exchange
 from router.plane import DataPlane
+from router.shape import Shape, Shapes
 
 _MOST_PIPELINED: Final = 16
 _MOST_QUEUED_BYTES: Final = 1024**2
@@ -34,6 +35,7 @@ class RouterProtocol(HttpToolsProtocol):
 
     plane: DataPlane
     lines_open: set[RouterProtocol]
+    shapes: Shapes
     leaving_at: float | None = None  # once the router is being stopped: every answer is then the last one of its connection
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
@@ -45,6 +47,9 @@ class RouterProtocol(HttpToolsProtocol):
         self._reading = False
         self._reading_since: float | None = None
         self._closing_at: float | None = None
+        self._shape: Shape | None = None  # of the head before
+        self._is_at_rest = False  # between two messages, with nothing under way
+        self._fresh: bytes | None = None  # a read that begins with a head that has no known shape
         self._in_head = False
         self._head_bytes = 0
 
@@ -52,9 +57,15 @@ class RouterProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.write = transport.write
         self._idle_since = self.plane.clock()
+        self._is_at_rest = True
         self.lines_open.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_at_rest:
+            self._is_at_rest = False
+            if self._recognised(data):
+                return
+            self._fresh = data
         if len(data) > _MOST_HEAD_BYTES:
             self._in_pieces(data)
             return
@@ -77,6 +88,26 @@ class RouterProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > 2 * _MOST_HEAD_BYTES:  # twice, because a body may have ended in the piece in which this head began
                 self._refuse(HeadTooLarge(2 * _MOST_HEAD_BYTES))
+
+    def _recognised(self, data: bytes) -> bool:
+        """A whole request of a shape that is known needs no parser. False: this is something else."""
+        if self.leaving_at is not None:
+            return False
+        shape = self._shape
+        read = shape.read(data) if shape is not None else None
+        if shape is None or read is None:
+            self._shape = shape = self.shapes.of(data)
+            read = shape.read(data) if shape is not None else None
+        if shape is None or read is None or len(read[1]) > self.plane.limits.max_body_bytes:
+            return False
+        self._idle_since = None
+        head, body = read
+        exchange = Exchange(self, shape.url, RELAY_PATHS.get(shape.url) or dialect(shape.url), head, True, True)
+        self._running = self._exchange = exchange
+        self.cycle = exchange  # type: ignore[assignment]
+        exchange.complete = True
+        exchange.relay(body)
+        return True
 
     def _in_pieces(self, data: bytes) -> None:
         """So that no head is read whole that is larger than the limit."""
@@ -108,6 +139,7 @@ class RouterProtocol(HttpToolsProtocol):
         self.headers = []
         self._exchange = None
         self._in_head = self._reading = True
+        self._is_at_rest = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name, value))
@@ -148,6 +180,9 @@ class RouterProtocol(HttpToolsProtocol):
     def _accept(self, dialect: Dialect) -> None:
         parser = self.parser
         head = headers.read_request(self.headers)
+        if self._fresh is not None:
+            self.shapes.learn(self._fresh, self.url, self.headers)
+            self._fresh = None
         self.headers = []  # they have been read; a stream may be long
         keep_alive = parser.should_keep_alive() and self.leaving_at is None
         old = (not keep_alive or head.has_connection) and parser.get_http_version() == "1.0"
@@ -208,6 +243,7 @@ class RouterProtocol(HttpToolsProtocol):
             self.loop.call_soon(self._start_asgi_task, cycle, app)  # not a call: a long pipeline would be a deep recursion
         else:
             self._idle_since = _FROM_THE_NEXT_SWEEP
+            self._is_at_rest = not self._reading
 
     def _linger(self, exchange: Exchange) -> None:
         """Closes. With a body still coming it waits a little: closing then would reset the connection under the answer."""
@@ -223,7 +259,7 @@ class RouterProtocol(HttpToolsProtocol):
 
     def _replay(self) -> None:
         """What the base class would have done, had it seen this head from the start."""
-        fields, url = self.headers, self.url
+        fields, url, self._fresh = self.headers, self.url, None
         super().on_message_begin()
         self.url = url
         for name, value in fields:
@@ -308,4 +344,4 @@ class RouterProtocol(HttpToolsProtocol):
 
 def bound(plane: DataPlane) -> type[RouterProtocol]:
     """The protocol class for one data plane. `lines_open` holds its connections, for the sweep."""
-    return type("BoundProtocol", (RouterProtocol,), {"plane": plane, "lines_open": set()})
+    return type("BoundProtocol", (RouterProtocol,), {"plane": plane, "lines_open": set(), "shapes": Shapes()})

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Literal
 
 from fleet import metrics
 from router import answers, choosing, events, headers, hedge, preamble, requests, resumption, selector, trace, trail
@@ -43,14 +44,10 @@ MOST_ATTEMPTS = 6
 
 
 class Relay(Swept):
-    home: Replica | None = None
-    begun: EventStream | Passage | None = None
-    _task: asyncio.Task[None] | None = None
-    _at_home: Reason = "home"
-    _moved: str | None = None
-    _error: RouterError | None = None
-    _seen_at = 0.0
-    _seen_reads = 0
+    __slots__ = ("_at_home", "_error", "_moved", "_seen_at", "_seen_reads", "_task", "home")
+
+    home: Replica | None
+    begun: EventStream | Passage | None
 
     def __init__(  # noqa: PLR0917 - by place, because that costs least and one is made for every request
         self, plane: DataPlane, sink: Sink, path: bytes, dialect: Dialect, head: RequestHead, body: bytes
@@ -62,6 +59,19 @@ class Relay(Swept):
         self.dialect = dialect
         self.head = head
         self.request_id = head.request_id or b"req-%016x" % plane.random_bits(64)
+        self.ask = self.plan = self.model = self.session_id = self.session = self.home = None
+        self.attempt = self.rival = self.begun = self.resumption = self.wait = self.visit = None
+        self.usage = self.ids = self.ttft_s = self.paused_at = None
+        self.opened = self.done = self.hedged = self.hides_usage = False
+        self.attempts = self.resumes = self._seen_reads = 0
+        self.held_s = self._seen_at = 0.0
+        self.tried: tuple[Replica, ...] = ()
+        self.reason: Reason | Literal["-"] = "-"
+        self.moves = ""
+        self._at_home: Reason = "home"
+        self._task: asyncio.Task[None] | None = None
+        self._moved: str | None = None
+        self._error: RouterError | None = None
 
     @property
     def connection(self) -> Connection | None:
@@ -141,20 +151,21 @@ class Relay(Swept):
     # attempts
 
     def _attempt(self, plan: Plan) -> None:
-        choice = self.choose(plan.chain if self.tried else plan.first)
+        now = self.plane.clock()
+        choice = self.choose(plan.chain if self.tried else plan.first, now)
         if self.attempts >= MOST_ATTEMPTS:
             choice = NoCandidate("tried")
         if isinstance(choice, Choice):
-            self.try_at(choice, self.plane.clock())
+            self.try_at(choice, now)
         elif not self.tried:
             no_room(self, plan, choice)
         elif not again(self, plan):
             self.fail(trail.told(self._error or self.plane.refusal(plan, choice), self.tried, self.moves))
 
-    def choose(self, chain: Sequence[str]) -> Choice[Replica] | NoCandidate:
+    def choose(self, chain: Sequence[str], now: float) -> Choice[Replica] | NoCandidate:
         """Where among these models the next attempt would be."""
         plane = self.plane
-        return select(chain, plane.warm, home=self.home, tried=self.tried, now=plane.clock(), random=plane.random, at_home=self._at_home)
+        return select(chain, plane.warm, self.home, self.tried, now, plane.random, self._at_home)
 
     def try_at(self, choice: Choice[Replica], now: float) -> None:
         """Begins an attempt."""
@@ -210,9 +221,8 @@ class Relay(Swept):
             if preamble.end(self, body):
                 self.finish(attempt.status)
             return
-        lines = headers.down_lines(connection.fields) + trace.lines(self)
-        head = answers.head(attempt.status, lines, length=len(body), chunked=False, keep_alive=self.sink.keep_alive)
-        if self.write(head + body):
+        lines = (connection.down or headers.down_lines(connection.fields)) + trace.lines(self)
+        if self.write(answers.whole(attempt.status, lines, body, self.sink.keep_alive)):
             self.count_usage(attempt.usage)
             self.finish(attempt.status)
 

@@ -33,7 +33,9 @@ _KNOCK_S: Final = 1.0
 
 
 class Resumed(Streamed, Placed):
-    resumption: Resumption | None = None
+    __slots__ = ()
+
+    resumption: Resumption | None
 
 
 def resume_elsewhere(relay: Resumed, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:

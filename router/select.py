@@ -54,10 +54,9 @@ class NoCandidate(NamedTuple):
     why: Literal["cold", "ejected", "full", "tried"]
 
 
-def select(
+def select(  # noqa: PLR0917 - by place on the hot path, because that costs least
     chain: Sequence[str],
     warm: Mapping[str, Sequence[C]],
-    *,
     home: C | None,
     tried: Sequence[C],
     now: float,
@@ -78,10 +77,11 @@ def select(
         if tried and sum(replica.model == model for replica in tried) >= TRIES_PER_MODEL:
             continue
         if home is not None and home.model == model and _usable(home, tried, now):
-            return Choice(home, at_home, home.breaker.state is State.OPEN)
+            return Choice(home, at_home, home.breaker is not CLEAN and home.breaker.state is State.OPEN)
         picked = _least_of_two(warm.get(model, ()), tried, now, random)
         if picked is not None:
-            return Choice(picked, _reason(model, chain, tried), picked.breaker.state is State.OPEN)
+            probe = picked.breaker is not CLEAN and picked.breaker.state is State.OPEN
+            return Choice(picked, _reason(model, chain, tried), probe)
     return NoCandidate(_why(chain, warm, tried, now))
 
 

@@ -19,6 +19,8 @@ from router.upstream import Connection
 
 
 class Streamed(Course):
+    __slots__ = ()
+
     @abstractmethod
     def resume_elsewhere(self, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
         """A stream has broken. False: it cannot go on elsewhere."""

@@ -19,6 +19,8 @@ from router.waiting import Waiter
 
 
 class Swept(Raced, Resumed, Waiter):
+    __slots__ = ()
+
     @abstractmethod
     def silent_s(self, now: float) -> float:
         """Since the engine last said something, as far as the sweeps have seen."""

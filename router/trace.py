@@ -8,12 +8,14 @@ from router.facts import Facts
 def lines(relay: Facts) -> bytes:
     """Each ends in CRLF."""
     plan, attempt = relay.plan, relay.attempt
-    reason = f"{relay.reason}; moved={relay.moves}" if relay.moves else relay.reason
+    reason: str = f"{relay.reason}; moved={relay.moves}" if relay.moves else relay.reason
+    if relay.held_s:
+        reason = f"{reason}; held={relay.held_s * 1000:.0f}"
     trace = (
         plan.trace if plan else b"selector=-; route=-",
         attempt.replica.trace if attempt else b"model=-; replica=-",
         relay.attempts,
-        (f"{reason}; held={relay.held_s * 1000:.0f}" if relay.held_s else reason).encode(),
+        reason.encode(),
     )
     made = b"x-request-id: %b\r\nx-route: %b; %b; attempts=%d; reason=%b\r\n" % (relay.request_id, *trace)
     if relay.session is not None and relay.session_id is not None:

@@ -41,6 +41,8 @@ def make(  # noqa: PLR0917 - as the relay's own
 
 
 class TracedRelay(Relay):
+    __slots__ = ("_span", "_steps")
+
     _span: Span
     _steps: dict[Replica, Step]
 

@@ -30,21 +30,24 @@ _AT_ONCE: Final = 2  # times its concurrency: enough for its batches to stay ful
 
 
 class Waiter(Placed):
-    wait: Wait | None = None
+    __slots__ = ()
+
+    wait: Wait | None
 
 
 def no_room(relay: Waiter, plan: Plan, none: NoCandidate) -> None:
     """Holds, downgrades or sheds a request that has not been tried anywhere."""
     plane = relay.plane
     hold_s = plan.cold.hold_s if plane.limits.max_held else 0.0
-    patience_s = hold.patience_s(hold_s, headers.deadline_s(relay.head.forward), plane.clock() - relay.began)
+    now = plane.clock()
+    patience_s = hold.patience_s(hold_s, headers.deadline_s(relay.head.forward), now - relay.began)
     expected = warmth(plan.first, plane.published.states, plane.wall()) if none.why == "cold" else UNKNOWN
-    other = relay.choose(plan.chain) if plan.first != plan.chain else none
+    other = relay.choose(plan.chain, now) if plan.first != plan.chain else none
     fate = hold.fate(plan.cold.on_cold, expected, patience_s, another=isinstance(other, Choice))
     if fate is Fate.HOLD and _held(relay, plan, none, patience_s):
         return
     if isinstance(other, Choice) and fate is not Fate.SHED:
-        relay.try_at(other, plane.clock())
+        relay.try_at(other, now)
     elif fate is Fate.HOLD:
         relay.fail(TooManyHeld(f"Too many requests wait for {plan.wanted!r} already; try again shortly."))
     else:
@@ -103,11 +106,12 @@ class Wait:
 
     def go(self) -> bool:
         """Starts it if a replica has room. False: none has."""
-        choice = self._relay.choose(self.chain)
+        now = self._relay.plane.clock()
+        choice = self._relay.choose(self.chain, now)
         if not isinstance(choice, Choice) or _is_busy(choice.replica):
             return False
         self._leave("served")
-        self._relay.try_at(choice, self._relay.plane.clock())
+        self._relay.try_at(choice, now)
         return True
 
     def left(self) -> None:
@@ -124,11 +128,11 @@ class Wait:
 
     def _over(self) -> None:
         """It has waited for as long as it may: another model, if that is allowed and has room, or a no."""
-        relay = self._relay
+        relay, now = self._relay, self._relay.plane.clock()
         self._leave("over")
-        choice = relay.choose(self.plan.chain)
+        choice = relay.choose(self.plan.chain, now)
         if isinstance(choice, Choice) and not (choice.replica.model in self.chain and _is_busy(choice.replica)):
-            relay.try_at(choice, relay.plane.clock())
+            relay.try_at(choice, now)
         else:
             relay.fail(relay.plane.refusal(self.plan, self._none))
 

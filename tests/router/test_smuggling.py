@@ -51,16 +51,22 @@ TABLE: list[tuple[str, bytes, int]] = [
 ]
 
 
+@pytest.mark.parametrize("before", [0, 2], ids=["first", "after others"])  # whose heads the router has recognised by then
 @pytest.mark.parametrize(("name", "data", "status"), TABLE, ids=[row[0] for row in TABLE])
-async def test_an_ambiguous_request_is_refused_and_ends_its_connection(start: Start, name: str, data: bytes, status: int) -> None:
+async def test_an_ambiguous_request_is_refused_and_ends_its_connection(
+    start: Start, name: str, data: bytes, status: int, before: int
+) -> None:
     router: Running = await start(engines=[("a", says_hello)])
     async with await router.connect() as caller:
+        for _ in range(before):
+            await caller.send(head(b"content-length: 17") + BODY)
+            assert (await caller.reply()).status == 200
         caller.writer.write(data)
         reply = await caller.reply()
         assert reply.status == status
         assert reply.code == {400: "invalid_request", 431: "headers_too_large"}[status]
         assert await caller.closed()
-    assert router.heard() == 0
+    assert router.heard() == before
     assert (await router.call(chat())).status == 200
 
 

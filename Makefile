@@ -62,7 +62,7 @@ plan: setup ## what deploy would change, in the local system while it is up, els
 deploy: setup ## bring the jobs to what the description says, warm before they get traffic (JOBS="..." for some)
 	@$(BIN)/warmfleet deploy $(JOBS)
 
-bench: setup tools ## the router beside Envoy and vllm-router: CPU and memory, about 5 minutes on a quiet machine
+bench: setup tools ## the router beside Envoy and vllm-router: CPU and memory, about 12 minutes on a quiet machine
 	$(BIN)/python -m bench.router
 
 gate: setup ## what the router's own Python costs, as a gate that other load does not move

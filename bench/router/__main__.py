@@ -1,7 +1,7 @@
 """`python -m bench.router`: our router beside its peers, a table, and exit code 1 where a bar is missed.
 
     --quick      one short round of the three that are compared, without curve and growth: under 90 s, a hint rather than a result
-    --rounds N   interleaved rounds; a bar needs three
+    --rounds N   interleaved rounds of JSON requests (streams: three of them at most); a bar needs five
     --save       also write bench/router/results/<date>.json
 
 The parts of a run: memory of fresh proxies, rounds, the curve over open streams, growth with replicas and sessions.
@@ -32,27 +32,33 @@ from fleet.names import Names
 
 _RESULTS = Path(__file__).with_name("results")
 _LOCAL = "warmfleet-no-redis"
-_VARIANTS = (_LOCAL, results.LIMITED)
+_VARIANTS = (_LOCAL, results.LIMITED, results.TRACED)
+_SUBJECTS = ((load.JSON, results.JSON, results.JSON_PER_S), (load.STREAM, results.STREAM, results.STREAMS_PER_S))
 _CONSOLE = Console(stderr=True, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long a run takes. Seconds of one measurement; `is_whole`: with orientation, curve and growth."""
+    """How long a run takes. Seconds of one measurement; `is_whole`: with orientation, curve and growth.
+
+    Streams have fewer rounds: their ratio moves less from one to the next.
+    """
 
     rounds: int
+    stream_rounds: int
     seconds: float
     is_whole: bool
 
 
 @click.command(help="CPU and memory of our router beside Envoy and vllm-router. Exit code 1: a bar is missed; 2: nothing was measured.")
 @click.option("--quick", is_flag=True, help="one short round, under 90 s: a hint, not a result")
-@click.option("--rounds", default=0, help="interleaved rounds (default: 3, quick: 1)")
+@click.option("--rounds", default=0, help="interleaved rounds (default: 7, quick: 1); streams: the first 3 of them")
 @click.option("--seconds", default=0.0, help="of one measurement (default: 4, quick: 3)")
 @click.option("--with-litellm", is_flag=True, help="install LiteLLM too, and show it for orientation")
 @click.option("--save", is_flag=True, help="write bench/router/results/<date>.json")
 def main(quick: bool, rounds: int, seconds: float, with_litellm: bool, save: bool) -> None:
-    length = Length(rounds or (1 if quick else 3), seconds or (3.0 if quick else 4.0), not quick)
+    rounds = rounds or (1 if quick else 7)
+    length = Length(rounds, min(rounds, 3), seconds or (3.0 if quick else 4.0), not quick)
     loaded = os.getloadavg()[0]
     try:
         readings, names, rivals = run(length, with_litellm=with_litellm)
@@ -87,6 +93,7 @@ def _cast(on: Stage, length: Length, *, with_litellm: bool) -> Iterator[Proxy]:
     yield proxies.vllm_router(programs, on.port(), on.port(), on.upstreams)
     yield proxies.ours(on.port(), on.folder, on.backing(redis=False), name=_LOCAL)
     yield proxies.ours(on.port(), on.folder, on.backing(), name=results.LIMITED, described=proxies.limited(OURS, on.backing()))
+    yield proxies.traced(on.port(), on.folder, on.backing(), on.upstreams[0])
     if not length.is_whole:
         return
     if nginx := peers.nginx():
@@ -112,14 +119,11 @@ def _rounds(on: Stage, cast: Sequence[Proxy], length: Length) -> Iterator[Readin
             for proxy, process in up:
                 if number == 0 or proxy.role != "orientation":
                     _say(f"round {number + 1} of {length.rounds}: {proxy.name}")
-                    yield from _round(on, proxy, process, length)
+                    yield from _round(on, proxy, process, length, streams=number < length.stream_rounds)
 
 
-def _round(on: Stage, proxy: Proxy, process: Process, length: Length) -> Iterator[Reading]:
-    for wanted, subject, rate in (
-        (load.JSON, results.JSON, results.JSON_PER_S),
-        (load.STREAM, results.STREAM, results.STREAMS_PER_S),
-    ):
+def _round(on: Stage, proxy: Proxy, process: Process, length: Length, *, streams: bool) -> Iterator[Reading]:
+    for wanted, subject, rate in _SUBJECTS if streams else _SUBJECTS[:1]:
         cost = measure.cost(on, proxy, process, wanted, length.seconds)
         yield Reading(proxy.name, subject, cost.cpu_us)
         yield Reading(proxy.name, rate, cost.per_s)

@@ -9,16 +9,27 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from bench.router import wire
-from bench.router.results import OURS
+from bench.router.results import OURS, TRACED
 from fleet import names
 from fleet.key import digest
 
 Role = Literal["ours", "peer", "orientation"]
+
+TRACING: Final = {
+    "DD_SERVICE": "warmfleet-router",
+    "DD_PATCH_MODULES": "aiohttp:false,asyncio:false,consul:false,redis:false",
+    "DD_TRACE_SAMPLING_RULES": json.dumps(
+        [{"resource": "GET /health", "sample_rate": 0}, {"resource": "GET /metrics", "sample_rate": 0}, {"sample_rate": 0.01}]
+    ),
+    "DD_REMOTE_CONFIGURATION_ENABLED": "false",
+    "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
+}
+"""What the router's job sets for ddtrace; a test holds it to jobs/router.nomad.hcl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,14 @@ def fleet(name: str, backing: Backing, *, slo: Mapping[str, str] | None = None, 
         "model": [model],
         "route": [{"selector": 0, "name": "chat", "chain": [wire.MODEL]}],
     }
+
+
+def traced(port: int, folder: Path, backing: Backing, agent_port: int) -> Proxy:
+    """Everything that production watches itself with: ddtrace, sampled, before an agent that takes what is sent, and the access log."""
+    described = fleet(OURS, backing, access_log="sampled")
+    plain = ours(port, folder, backing, name=TRACED, described=described)
+    argv = (sys.executable, "-m", "ddtrace.commands.ddtrace_run", *plain.argv)
+    return replace(plain, argv=argv, env={**plain.env, **TRACING, "DD_TRACE_AGENT_URL": f"http://127.0.0.1:{agent_port}"})
 
 
 def limited(name: str, backing: Backing) -> dict[str, Any]:

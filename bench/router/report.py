@@ -21,9 +21,12 @@ def main_table(readings: Sequence[Reading], proxies: Sequence[str], peers: Seque
     """CPU, ratios and memory, one row per proxy."""
     of = results.spreads(readings)
     titles = ("JSON", "x lower peer", "stream of 50", "x lower peer", "kB/open stream", "JSON/s", "streams/s")
-    table = _table("CPU of the proxy's processes, microseconds: median (least to most of the rounds)", titles)
+    table = _table(
+        "CPU of the proxy's processes, microseconds: median (least to most of the rounds); ratios: of the medians (of single rounds)",
+        titles,
+    )
     for proxy in proxies:
-        costs = [cell for s in (results.JSON, results.STREAM) for cell in (_spread(of, proxy, s), _ratio(of, proxy, s, peers))]
+        costs = [cell for s in (results.JSON, results.STREAM) for cell in (_spread(of, proxy, s), _ratio(readings, proxy, s, peers))]
         rest = [_number(of, proxy, results.MEMORY, 1000, ".1f"), *(_number(of, proxy, s) for s in _RATES)]
         table.add_row(proxy, *costs, *rest)
     return table
@@ -75,9 +78,13 @@ def _spread(of: _Spreads, proxy: str, subject: str) -> str:
     return f"{found.median:.0f}" if found.low == found.high else f"{found.median:.0f} ({found.low:.0f} to {found.high:.0f})"
 
 
-def _ratio(of: _Spreads, proxy: str, subject: str, peers: Sequence[str]) -> str:
-    found = results.ratio(dict(of), proxy, subject, peers)
-    return "-" if found is None else f"{found:.2f}"
+def _ratio(readings: Sequence[Reading], proxy: str, subject: str, peers: Sequence[str]) -> str:
+    """Of the medians, with those of the single rounds behind it."""
+    whole = results.ratio(results.spreads(readings), proxy, subject, peers)
+    rounds = results.per_round(readings, proxy, subject, peers)
+    if whole is None or rounds is None:
+        return "-"
+    return f"{whole:.2f}" if rounds.low == rounds.high else f"{whole:.2f} ({rounds.low:.2f} to {rounds.high:.2f})"
 
 
 def _number(of: _Spreads, proxy: str, subject: str, unit: float = 1, form: str = ".0f") -> str:

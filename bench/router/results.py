@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 OURS = "warmfleet"
 LIMITED = "warmfleet-tenant"
+TRACED = "warmfleet-traced"
 JSON = "json"
 STREAM = "stream"
 MEMORY = "memory"
@@ -82,6 +83,17 @@ def spreads(readings: Iterable[Reading]) -> dict[tuple[str, str], Spread]:
     return {key: Spread(statistics.median(v), min(v), max(v)) for key, v in values.items()}
 
 
+def per_round(readings: Iterable[Reading], proxy: str, subject: str, peers: Sequence[str]) -> Spread | None:
+    """Of the ratios of the rounds, each to the lower peer of the same round, which met the same machine. None: not measured."""
+    rounds: dict[str, list[float]] = {}
+    for reading in readings:
+        if reading.subject == subject:
+            rounds.setdefault(reading.proxy, []).append(reading.value)
+    there = list(zip(*(rounds[peer] for peer in peers if peer in rounds), strict=False))
+    ratios = [own / min(others) for own, others in zip(rounds.get(proxy, []), there, strict=False)]
+    return Spread(statistics.median(ratios), min(ratios), max(ratios)) if ratios else None
+
+
 def ratio(of: dict[tuple[str, str], Spread], proxy: str, subject: str, peers: Sequence[str]) -> float | None:
     """Median against the lowest median of the peers; None where one of the two is missing."""
     there = [of[peer, subject].median for peer in peers if (peer, subject) in of]
@@ -92,13 +104,18 @@ def ratio(of: dict[tuple[str, str], Spread], proxy: str, subject: str, peers: Se
 def verdicts(readings: Sequence[Reading], peers: Sequence[str]) -> tuple[Verdict, ...]:
     """One for each bar that the run has numbers for."""
     of = spreads(readings)
-    found = [Verdict(f"{subject}: at most {limit} x the lower peer", value, limit) for subject, limit in RATIOS.items()
-             if (value := ratio(of, OURS, subject, peers)) is not None]  # fmt: skip
+    found = [Verdict(f"{_with(proxy)}{subject}: at most {limit} x the lower peer", value, limit)
+             for proxy in (OURS, TRACED) for subject, limit in RATIOS.items()
+             if (value := ratio(of, proxy, subject, peers)) is not None]  # fmt: skip
     if (limited := ratio(of, LIMITED, JSON, (OURS,))) is not None:
         found.append(Verdict(f"tenant with limits and budget: at most {LIMITS_RATIO} x a request without", limited, LIMITS_RATIO))
     if memory := of.get((OURS, MEMORY)):
         found.append(Verdict(f"memory: at most {MEMORY_BYTES / 1000:.0f} kB per open stream", memory.median / 1000, MEMORY_BYTES / 1000))
     return (*found, *_flat(of))
+
+
+def _with(proxy: str) -> str:
+    return "" if proxy == OURS else "with traces, "
 
 
 def _flat(of: dict[tuple[str, str], Spread]) -> Iterable[Verdict]:

@@ -4,7 +4,7 @@
 
 A request says itself how it wants to be answered: `stream`, `max_tokens` (events) and `metadata.gap_ms` between them. Events are
 written one by one, as an engine does. GET /bench answers `{"answers", "events", "open"}`: what all ports together have done so far.
-One process and one thread for all ports.
+It is the agent of traces too: what is PUT is taken and forgotten. One process and one thread for all ports.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ _FIRST: Final = wire.chunk(wire.event("", role=True, tokens=0))
 _EVENT: Final = wire.chunk(wire.event("the plan"))
 _LAST: Final = wire.chunk(wire.event(" ends.", finish="stop")) + wire.chunk(wire.DONE) + b"0\r\n\r\n"
 _MODELS: Final = b'{"object":"list","data":[{"id":"bench","object":"model","created":0,"owned_by":"vllm"}]}'
+
+
+_GOT: Final = {b"/info": b'{"version":"7.60.0","endpoints":["/v0.4/traces","/v0.5/traces"]}'}
 
 
 class _Metadata(msgspec.Struct):
@@ -79,8 +82,12 @@ class Engine(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        if self._parser.get_method() == b"GET":
-            self._send(msgspec.json.encode(self._counts) if self._url == b"/bench" else _MODELS)
+        method = self._parser.get_method()
+        if method == b"GET":
+            self._send(_GOT.get(self._url) or (msgspec.json.encode(self._counts) if self._url == b"/bench" else _MODELS))
+            return
+        if method == b"PUT":
+            self._send(b"{}")
             return
         wanted = _decode(self._body)
         if wanted.stream:

@@ -176,6 +176,45 @@ def test_describes_a_fleet_that_the_router_takes(tmp_path: Path) -> None:
     assert (loaded.fleet.consul, loaded.fleet.redis, loaded.router.max_sessions) == ("http://127.0.0.1:1", "redis://127.0.0.1:2/0", 200_000)
 
 
+def test_the_traced_router_runs_as_its_job_has_it() -> None:
+    job = (Path(__file__).parents[2] / "jobs" / "router.nomad.hcl").read_text()
+    said = {
+        name: value.strip()
+        for line in job.splitlines()
+        if line.strip().startswith("DD_")
+        for name, _, value in [line.strip().partition(" ")]
+    }
+    rules = said.pop("DD_TRACE_SAMPLING_RULES").removeprefix("= jsonencode(").removesuffix(")")
+    assert json.loads(rules.replace("resource =", '"resource":').replace("sample_rate =", '"sample_rate":')) == json.loads(
+        proxies.TRACING["DD_TRACE_SAMPLING_RULES"]
+    )
+    plain = {name: value for name, value in proxies.TRACING.items() if name != "DD_TRACE_SAMPLING_RULES"}
+    assert {name: said[name] for name in plain} == {name: f'= "{value}"' for name, value in plain.items()}
+
+
+def test_the_traced_router_is_the_same_one_with_all_that_watches_it(tmp_path: Path) -> None:
+    backing = proxies.Backing("http://127.0.0.1:1", "redis://127.0.0.1:2/0", 3)
+    proxy = proxies.traced(4, tmp_path, backing, 5)
+    for name, text in proxy.files.items():
+        (tmp_path / name).write_text(text)
+    loaded = spec.load(Path(proxy.env["WARMFLEET_SPEC"])).spec
+    assert (loaded.fleet.name, loaded.router.access_log, proxy.env["DD_TRACE_AGENT_URL"]) == (OURS, "sampled", "http://127.0.0.1:5")
+    assert proxy.argv[:3] == (sys.executable, "-m", "ddtrace.commands.ddtrace_run")
+
+
+def test_compares_each_round_with_the_lower_peer_of_the_same_round() -> None:
+    of = results.per_round(FAST, OURS, results.JSON, PEERS)
+    assert of == results.Spread(pytest.approx(0.7), pytest.approx(0.2), pytest.approx(900 / 101))
+    assert results.per_round(FAST, "nobody", results.JSON, PEERS) is None
+
+
+def test_the_bars_hold_with_traces_too() -> None:
+    readings = [*FAST, *rounds(results.TRACED, results.JSON, 80)]
+    assert [str(v) for v in results.verdicts(readings, PEERS)][1:] == [
+        "MISSED  with traces, json: at most 0.75 x the lower peer: 0.80, 7% over"
+    ]
+
+
 @pytest.mark.parametrize("gate", micro.gates(), ids=lambda gate: gate.name)
 async def test_the_gate_plays_whole_requests_through_the_real_router(gate: micro.Gate) -> None:
     bench = micro.Bench(app.wire(micro.spec()))

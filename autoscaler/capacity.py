@@ -89,6 +89,11 @@ class Capacity:
         by_index = sorted(self.replicas, key=lambda replica: replica.index, reverse=True)
         return tuple(by_index[: max(0, self.placed - target)])
 
+    def passing_below(self, target: int) -> int:
+        """Those that pass of the replicas that stay when the count becomes `target`."""
+        going = {replica.alloc_id for replica in self.victims(target)}
+        return sum(replica.passing for replica in self.replicas if replica.alloc_id not in going)
+
 
 def capacity(
     desired: int,

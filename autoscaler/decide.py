@@ -6,6 +6,7 @@ The order of the law, each step able to stop only what is less safe than it:
     budget      GPUs of all models together, shared by priority
     rest        cooldown after the last scaling, per direction, and no more scalings in an hour than Nomad can go back over;
                 mending the bounds upwards does not wait, nor does the first request after an idle time
+    warm        Nomad stops the highest indexes, whoever serves: no warm replica goes for one that does not pass
     obstacle    Nomad would refuse (deployment, job missing or stopped): the intent is kept and decided again next pass
     again       where Nomad gave up placing what is missing, the same count is ordered anew: it would not be placed when there is room
     drain       fewer replicas only after the victims are drained
@@ -153,7 +154,7 @@ def decide_all(cases: Sequence[Case], autoscaler: Autoscaler, *, gpus_elsewhere:
 
 def _decided(case: Case, want: _Want, autoscaler: Autoscaler) -> Decision:
     snapshot, drain = case.snapshot, settle(case.memory.drain, case.snapshot.capacity)
-    want = _rested(want, snapshot, autoscaler)
+    want = _kept_warm(_rested(want, snapshot, autoscaler), snapshot.capacity)
     if spared := survivors(case.memory.drain, snapshot.capacity):
         want = replace(want, notes=(*want.notes, f"Nomad stopped others than {_indexes(spared)}, which serve again"))
     current = snapshot.capacity.desired
@@ -256,6 +257,20 @@ def _rested(want: _Want, snapshot: Snapshot, autoscaler: Autoscaler) -> _Want:
     left_min = (within_hour[over] + _HOUR_S - snapshot.at) / 60
     note = f"wants {want.count}, but {len(within_hour)} scalings in the last hour are enough: again in {math.ceil(left_min)} min"
     return replace(want, count=current, clamps=(*want.clamps, "scalings"), notes=(*want.notes, note))
+
+
+def _kept_warm(want: _Want, capacity: Capacity) -> _Want:
+    """Fewer replicas only as far as those that stay pass: the lowest count above the wanted one for which as many do."""
+    if want.must or want.count >= capacity.desired:
+        return want
+    needed = min(want.count, sum(replica.passing for replica in capacity.replicas))
+    count = next((n for n in range(want.count, capacity.desired) if capacity.passing_below(n) >= needed), capacity.desired)
+    if count == want.count:
+        return want
+    going = capacity.victims(want.count)
+    cold = [replica for replica in capacity.replicas if not replica.passing and replica not in going]
+    note = f"wants {want.count}, but {_indexes(cold)} would stay without passing"
+    return replace(want, count=count, clamps=(*want.clamps, "warm"), notes=(*want.notes, note))
 
 
 def _scaled_at(snapshot: Snapshot) -> tuple[Sequence[float], float]:

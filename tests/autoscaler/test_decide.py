@@ -346,3 +346,35 @@ def test_a_replica_that_runs_and_never_passes_is_named_with_the_way_out(age_s: f
     made = decided(snapshot(2, 2.8, capacity=Capacity(2, (replica(0), hung))))
     said = "[1] does not pass, long after a cold start: look at the engine, or have it started anew: `nomad alloc stop alloc-1`"
     assert (said in made.sentence) is told
+
+
+def of(*passing: bool) -> Capacity:
+    return Capacity(len(passing), tuple(replica(index, passing=does) for index, does in enumerate(passing)))
+
+
+@pytest.mark.parametrize(
+    ("capacity", "desired"),
+    [
+        (of(False, True), 2),  # one is enough, and it is the one that Nomad would stop
+        (of(False, True, True), 2),
+        (of(False, False, True), 3),
+        (of(True, False), 1),
+        (of(True, True, False), 1),
+        (of(False, False), 1),  # nobody is warm: nothing is lost
+        (Capacity(4, of(True).replicas), 1),
+    ],
+    ids=["broken below", "one of three is broken", "only the last one is warm", "broken above", "two warm", "none warm", "not placed"],
+)
+def test_no_warm_replica_goes_for_one_that_does_not_pass(capacity: Capacity, desired: int) -> None:
+    made = decided(snapshot(capacity.desired, 1.0, capacity=capacity))
+    assert made.desired == desired
+    assert ("would stay without passing" in made.sentence) == (desired > 1)
+    assert made.order >= desired
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.floats(0, 20))
+def test_after_a_scale_in_as_many_pass_as_are_wanted_or_as_passed_before(passing: list[bool], demand: float) -> None:
+    capacity = of(*passing)
+    made = decided(snapshot(len(passing), demand, capacity=capacity))
+    if made.direction == "down":
+        assert capacity.passing_below(made.desired) >= min(max(vote.wanted for vote in made.votes), sum(passing))

@@ -174,7 +174,7 @@ class Lease:
         self.left = Amounts(lent.requests_left, lent.tokens_left, lent.money_left)
         self.is_tight = lent.is_tight
         if not lent.is_kept:
-            self.requests, self.tokens = min(self.requests_limit, 0), 0
+            self.requests = self.tokens = 0
         self.requests = self.requests + lent.requests if self.requests_limit else _BOUNDLESS
         self.tokens = self.tokens + lent.tokens if self.tokens_limit else _BOUNDLESS
         self.money += lent.money

@@ -39,6 +39,7 @@ ENV_HOST = "WARMFLEET_HOST"
 ENV_PORT = "WARMFLEET_PORT"
 ENV_PUBLIC_PORT = "WARMFLEET_PUBLIC"  # of a router: shared with its predecessor and successor on the same node
 ENV_ANALYTICS_PASSWORD = "WARMFLEET_ANALYTICS_PASSWORD"  # noqa: S105 - its name; of a router, for the database of router.analytics
+ENV_KEY = "WARMFLEET_KEY"  # of whoever types commands: a tenant's key
 ENV_ADMIN_KEY = "WARMFLEET_ADMIN_KEY"  # of a router: who has it may order failures, and models on and off
 PROVIDER_KEYS_FILE = "provider_keys"  # below a router's secrets folder: what its Nomad variable holds of NAME_API_KEY, as it is now
 ENV_DATADOG_URL = "WARMFLEET_DATADOG_URL"  # for tests: a stand-in for https://api.<site> on loopback

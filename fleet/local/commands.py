@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fleet.local import status as looking
 from fleet.local.progress import progress, table
 from fleet.local.records import Record
 from fleet.local.status import Part, Status
+from fleet.names import ENV_KEY
 
 NOT_UP = 3
 
@@ -48,12 +50,13 @@ def up(state: Path, variables: tuple[str, ...], own_ports: bool) -> None:
     click.echo(f"starting in {state}")
     try:
         running = _started(state, variables, own_ports)
+        asks_for_key = _chat(running)
     except WarmfleetError as error:
         raise StackError(f"{error}\n{_hint(state)}") from error
     except KeyboardInterrupt:
         click.echo(f"\ninterrupted. {_hint(state)}", err=True)
         raise SystemExit(130) from None
-    click.echo(next_steps(running))
+    click.echo(next_steps(running, asks_for_key=asks_for_key))
 
 
 @click.command()
@@ -97,9 +100,10 @@ def urls(record: Record) -> str:
     return f"  router      {record.router}\n  Nomad       {nomad}{pages}\n  Consul      {record.address('consul')}/ui"
 
 
-def next_steps(record: Record) -> str:
-    body = '{"model": "small-model", "messages": [{"role": "user", "content": "Hello"}]}'
-    curl = f"curl {record.router}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
+def next_steps(record: Record, *, asks_for_key: bool) -> str:
+    body = f'{{"model": "{_model(record)}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    key = f' -H "authorization: Bearer ${ENV_KEY}"' if asks_for_key else ""
+    curl = f"curl {record.router}/v1/chat/completions{key} -H 'content-type: application/json' -d '{body}'"
     return f"up\n{urls(record)}\n\nTry:\n  {curl}\n  {record.router}/docs in a browser: the whole API\n  make status\n  make down"
 
 
@@ -108,10 +112,23 @@ def _started(state: Path, variables: tuple[str, ...], own_ports: bool) -> Record
     with progress() as shown:
         running = stack.up(state, usual_ports=not own_ports, variables=variables, progress=shown)
         shown.say("asking the router")
-        model = next(part for part in running.parts if part not in looking.OUR_PARTS)
-        answer = chat.ask(running.router, model)
-    click.echo(f"\n{model}, asked {chat.QUESTION!r}: {answer}\n")
     return running
+
+
+def _chat(running: Record) -> bool:
+    """Says what the first model answers. Returns: whether the router asks callers for a key."""
+    key, model = os.environ.get(ENV_KEY, ""), _model(running)
+    try:
+        answer = chat.ask(running.router, model, key)
+    except chat.KeyWanted:
+        click.echo(f"\n{model} was not asked: the fleet has tenants, and {ENV_KEY} holds no key that one of them may ask it with\n")
+        return True
+    click.echo(f"\n{model}, asked {chat.QUESTION!r}: {answer}\n")
+    return bool(key)
+
+
+def _model(record: Record) -> str:
+    return next(part for part in record.parts if part not in looking.OUR_PARTS)
 
 
 def _print(found: Status) -> None:

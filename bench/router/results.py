@@ -23,7 +23,8 @@ REPLICAS = (10, 100, 1000)
 MANY_SESSIONS = 100_000
 
 RATIOS = {JSON: 0.75, STREAM: 0.95}
-LIMITS_RATIO = 1.6  # a request of a tenant with limits and a budget, against one without
+LIMITS_US = 40  # what tenant, limits, budget and strategy may add to a JSON request, on a machine where
+LIMITS_PEER_US = 68.5  # the lower peer takes so long for one (results/2026-11-21.json); elsewhere in proportion to it
 MEMORY_BYTES = 25_000
 FLAT = 1.25
 
@@ -101,14 +102,27 @@ def ratio(of: dict[tuple[str, str], Spread], proxy: str, subject: str, peers: Se
     return own.median / min(there) if own and there else None
 
 
+def added_us(readings: Iterable[Reading]) -> float | None:
+    """What a tenant adds to a JSON request: the median of the rounds, each against the bare relay of the same round."""
+    rounds: dict[str, list[float]] = {OURS: [], LIMITED: []}
+    for reading in readings:
+        if reading.subject == JSON and reading.proxy in rounds:
+            rounds[reading.proxy].append(reading.value)
+    more = [limited - bare for bare, limited in zip(rounds[OURS], rounds[LIMITED], strict=False)]
+    return statistics.median(more) if more else None
+
+
 def verdicts(readings: Sequence[Reading], peers: Sequence[str]) -> tuple[Verdict, ...]:
     """One for each bar that the run has numbers for."""
     of = spreads(readings)
     found = [Verdict(f"{_with(proxy)}{subject}: at most {limit} x the lower peer", value, limit)
              for proxy in (OURS, TRACED) for subject, limit in RATIOS.items()
              if (value := ratio(of, proxy, subject, peers)) is not None]  # fmt: skip
-    if (limited := ratio(of, LIMITED, JSON, (OURS,))) is not None:
-        found.append(Verdict(f"tenant with limits and budget: at most {LIMITS_RATIO} x a request without", limited, LIMITS_RATIO))
+    if (more_us := added_us(readings)) is not None:
+        peer_us = min((of[peer, JSON].median for peer in peers if (peer, JSON) in of), default=LIMITS_PEER_US)
+        bar = f"tenant with limits, budget and strategy: at most {LIMITS_US} us more where the lower peer takes {LIMITS_PEER_US} us"
+        limit_us = LIMITS_US * peer_us / LIMITS_PEER_US
+        found.append(Verdict(f"{bar}, so {limit_us:.0f} us in this run", more_us, limit_us))
     if memory := of.get((OURS, MEMORY)):
         found.append(Verdict(f"memory: at most {MEMORY_BYTES / 1000:.0f} kB per open stream", memory.median / 1000, MEMORY_BYTES / 1000))
     return (*found, *_flat(of))

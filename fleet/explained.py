@@ -5,11 +5,14 @@ Pure: documents in, text out. The answer is another program's, of this version o
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from fleet.state import ModelState
+
+_WIDTH = 110
 
 
 def explained(answer: Mapping[str, Any], *, asked: str, last: int) -> str:
@@ -42,13 +45,18 @@ def _decision(row: Mapping[str, Any]) -> Iterator[str]:
         "clamps": ", ".join(row.get("clamps") or ()),
         "level": str(row.get("level") or ""),
     }
-    yield from (f"    {name:<9} {text}" for name, text in told.items() if text)
+    yield from (_wrapped(f"    {name:<9} {text}") for name, text in told.items() if text)
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, _WIDTH, subsequent_indent=" " * 14, break_long_words=False, break_on_hyphens=False)
 
 
 def _signal(signal: Mapping[str, Any]) -> str:
+    """A value's age is told from half a second on: usually all were read a moment before the decision."""
     if "unknown" in signal:
         return f"unknown ({signal['unknown']})"
-    known = f"{signal['value']:g}, {signal['age_s']:g} s old"
+    known = f"{signal['value']:g}" + (f", {signal['age_s']:g} s old" if signal["age_s"] >= 0.5 else "")
     return f"{known}, in part ({signal['partial']})" if "partial" in signal else known
 
 

@@ -49,6 +49,14 @@ def test_an_explanation_names_everything_a_decision_rests_on() -> None:
     ]
 
 
+def test_an_explanation_of_many_signals_fits_a_screen() -> None:
+    signals = {f"signal_{n}": {"value": n, "age_s": 0.01} for n in range(40)}
+    text = explained({"model": "m", "leads": True, "decisions": [{**DECISION, "signals": signals}]}, asked="http://a:1", last=1)
+    assert max(map(len, text.splitlines())) <= 110
+    assert "signal_3 3; signal_4 4" in text
+    assert "    signals   signal_0 0;" in text
+
+
 def test_the_newest_decisions_stand_last_and_a_pause_first() -> None:
     rows = [{**DECISION, "sentence": f"decision {n}"} for n in range(5)]
     text = explained({"model": "m", "leads": False, "paused": "paused by ann: moving", "decisions": rows}, asked="http://a:1", last=2)

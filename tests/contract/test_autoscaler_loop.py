@@ -95,7 +95,7 @@ async def test_one_two_one_with_real_engines(nomad_server: servers.NomadServer) 
             warm = await until(state, lambda s: s is not None and s.ready == 2)
             assert warm is not None
             assert warm.cold_starts_s  # measured, no longer the prior of 20 s
-            assert warm.cold_start_p50_s < 20
+            assert warm.cold_start_p50_s in warm.cold_starts_s
             ordered = next(status for status in said if status.done == "1 -> 2")
             assert ordered.sentence in await _scaling_messages(nomad_server, job_id)
 

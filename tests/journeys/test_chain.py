@@ -79,7 +79,7 @@ async def test_load_adds_a_replica_a_killed_engine_fails_nobody_and_calm_takes_i
         await until(lambda: load.total >= before + 20, "requests go on after the kill")
         await until(lambda: fleet.ready("small-model") == 2, "Nomad brings the engine back")
     assert load.failures == []
-    async with Load(fleet.router, model="small-model", callers=1) as calm:
+    async with Load(fleet.router, model="small-model", callers=1, pause_s=0.3) as calm:
         await until(lambda: fleet.desired("small-model") == 1, "the autoscaler takes the second replica away")
         await until(lambda: fleet.ready("small-model") == 1, "and it is gone from Consul")
         before = calm.total
@@ -88,7 +88,7 @@ async def test_load_adds_a_replica_a_killed_engine_fails_nobody_and_calm_takes_i
 
 
 async def test_a_kill_of_every_replica_falls_back_to_the_next_model(fleet: Fleet) -> None:
-    async with Load(fleet.router, model="small-model", callers=2) as load:
+    async with Load(fleet.router, model="small-model", callers=2, pause_s=0.1) as load:
         await until(lambda: load.total >= 4, "requests are answered")
         victims = fleet.engine_pids("small-model")
         for victim in victims:
@@ -103,7 +103,7 @@ async def test_without_consul_the_router_keeps_serving(fleet: Fleet, http: aioht
     pid = fleet.agent_pid("consul")
     kill(pid, signal.SIGSTOP)
     try:
-        async with Load(fleet.router, model="large-model", callers=1) as load:
+        async with Load(fleet.router, model="large-model", callers=1, pause_s=0.2) as load:
             lost_at = time.monotonic()
             await until(lambda: time.monotonic() - lost_at > 20 and load.total > 0, "20 seconds pass")
             health = await fleet.get(http, "/health")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.journey
 
 SHADOW = "autoscaler.shadow=true"
 JOB = "warmfleet-small-model"
-PAUSE_S = 0.3  # of a caller: somebody is always being answered, and engines leave time for what is deployed
+BRIEFLY: Any = {"max_tokens": 12, "pause_s": 0.3}  # so that engines leave time for what is deployed
 _contexts = itertools.count(1024, 128)
 
 
@@ -94,7 +95,7 @@ async def test_after_the_start_there_is_nothing_to_change(fleet: Fleet) -> None:
 async def test_a_new_version_takes_over_warm_and_a_rollback_too_and_no_caller_notices(fleet: Fleet, nomad: Delivery) -> None:
     old, change = await at(fleet, nomad, 2), new_version()
     before = nomad.versions(JOB)[0]
-    async with Load(fleet.router, model="small-model", callers=2, pause_s=PAUSE_S) as load:
+    async with Load(fleet.router, model="small-model", callers=2, **BRIEFLY) as load:
         await until(lambda: load.total >= 4, "callers are answered")
         deployed = await run(fleet, "deploy", "small-model", "-var", change)
         assert deployed.code == 0, deployed
@@ -117,7 +118,7 @@ async def test_a_change_of_the_description_rolls_router_and_autoscaler_and_no_mo
     models = await at(fleet, nomad, 1)
     routers = fleet.live_allocations("router")
     publish(fleet)
-    async with Load(fleet.router, model="small-model", callers=2, pause_s=PAUSE_S) as load:
+    async with Load(fleet.router, model="small-model", callers=2, **BRIEFLY) as load:
         await until(lambda: load.total >= 2, "callers are answered")
         said = await run(fleet, "deploy", "-var", "autoscaler.cooldown_up=7s")
         asked = load.total
@@ -134,7 +135,7 @@ async def test_a_change_of_the_description_rolls_router_and_autoscaler_and_no_mo
 async def test_a_version_that_does_not_start_changes_nothing_and_says_why(fleet: Fleet, nomad: Delivery) -> None:
     old = await at(fleet, nomad, 1)
     before = nomad.versions(JOB)[0]
-    async with Load(fleet.router, model="small-model", callers=2, pause_s=PAUSE_S) as load:
+    async with Load(fleet.router, model="small-model", callers=2, **BRIEFLY) as load:
         await until(lambda: load.total >= 2, "callers are answered")
         said = await run(fleet, "deploy", "small-model", "-var", 'model.small-model.args=["--no-such-option"]')
         asked = load.total
@@ -153,7 +154,7 @@ async def test_one_by_one_keeps_the_floor_and_leaves_nothing_behind_that_scaling
     old = await at(fleet, nomad, 2)
     change = new_version()
     fewest = 2
-    async with Load(fleet.router, model="small-model", callers=2, pause_s=PAUSE_S) as load:
+    async with Load(fleet.router, model="small-model", callers=2, **BRIEFLY) as load:
         await until(lambda: load.total >= 2, "callers are answered")
         rolling = asyncio.create_task(run(fleet, "deploy", "small-model", "--rolling", "-var", change))
         while not rolling.done():

@@ -67,7 +67,7 @@ async def test_a_burst_is_downgraded_and_then_met_and_calm_takes_the_replica_awa
         await new_session_lands_on(scaling, http, "small-model", called="after")
         assert {route.split("/")[0] for route in load.done} == {"small-model"}, "sessions that had begun kept their model"
     assert (load.failures, load.held) == ([], [])
-    async with Load(scaling.router, model="small-model", callers=1, max_tokens=4) as quiet:
+    async with Load(scaling.router, model="small-model", callers=1, max_tokens=4, pause_s=0.2) as quiet:
         await until(lambda: scaling.desired("small-model") == 1, "the second replica is taken away")
         await until(lambda: len(scaling.engine_pids("small-model")) == 1, "and has ended")
         before = quiet.total

@@ -86,7 +86,7 @@ async def test_while_datadog_is_away_nothing_is_scaled_in_and_nobody_notices(wat
     await until(lambda: "Datadog does not answer" in sentence(fleet), "the autoscaler has its keys, and says that Datadog is away")
     async with Load(fleet.router, model="small-model", callers=2) as busy:
         await until(lambda: fleet.ready("small-model") == 2, "it scales out all the same, on what it scrapes")
-    async with Load(fleet.router, model="small-model", callers=1, max_tokens=4) as quiet:
+    async with Load(fleet.router, model="small-model", callers=1, max_tokens=4, pause_s=0.2) as quiet:
         await said_again(fleet, "known in part (Datadog", times=3)
         assert fleet.desired("small-model") == 2
         asked: list[Mapping[str, Any]] = []

@@ -40,7 +40,7 @@ class Provider:
     latency_ms: Annotated[float, Field(ge=0, description="of a whole answer; a prior until measured. 0: unknown, as slo.ttft says")] = 0.0
     context: Annotated[int, Field(ge=128, description="context length in tokens, of one request")] = 131072
     requests_per_min: Annotated[
-        int, Field(ge=0, description="in any 60 s, of the whole fleet: each router process keeps to its share. 0: no limit")
+        int, Field(ge=0, description="in any 60 s, over all routers; without Redis each process keeps to its share. 0: no limit")
     ] = 0
     max_concurrent: Annotated[
         int, Field(ge=0, description="requests at once from one router process, the others wait or go elsewhere; 0: no limit")

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -111,7 +112,7 @@ def forecasting(learner: Learner | None) -> Measure:
     for at in range(60):
         now = len(minute) + at
         forecaster.observe(now - 1, float(minute[at]))
-        spent.append(_cpu_s(lambda now=now: forecaster.desired(now)))
+        spent.append(_cpu_s(partial(forecaster.desired, now)))
     return Measure(f"forecasts of {_MODELS} models, once a minute", 1000 * _MODELS * float(np.median(spent)), 1000, "ms")
 
 

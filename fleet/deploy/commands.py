@@ -234,7 +234,8 @@ def _run(target: Target, proposals: Sequence[Proposal], wish: Wish | None, *, de
                     return Outcome(outcome.code, outcome.text + (f"\nnot begun: {', '.join(rest)}" if rest else ""))
                 shown.say(outcome.text)
     except KeyboardInterrupt:
-        return Outcome(130, "no longer watching; what was begun goes on in Nomad. Deploy again to see it to its end, or roll back")
+        said = "no longer watching; what was begun goes on in Nomad, and a model whose new replicas wait is not scaled meanwhile"
+        return Outcome(130, f"{said}. Deploy again to see it to its end, or roll back")
     return Outcome(OK, f"{len(busy)} job(s) deployed" if busy else "nothing to change")
 
 

@@ -89,9 +89,11 @@ def _title(proposal: Proposal) -> str:
 
 
 def _in_place(proposal: Proposal) -> str:
-    if not proposal.plan.updates.get("stop"):
-        return "changed in place, no task is touched"
-    return "changed in place, and what is beyond its bounds is stopped without being drained: scale it in first"
+    if proposal.live and sum(proposal.live.counts.values()) > jobs.count(proposal.job):
+        return "changed in place, and what is beyond its count is stopped without being drained: scale it in first"
+    if proposal.plan.updates.get("stop"):
+        return "changed in place, and new replicas that nobody promoted are stopped"
+    return "changed in place, no task is touched"
 
 
 def _shown(proposal: Proposal) -> Iterable[Line]:

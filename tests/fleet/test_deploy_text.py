@@ -190,15 +190,17 @@ def test_jobs_are_listed_with_whose_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("updates", "said"),
+    ("runs", "updates", "said"),
     [
-        ({"update in place": 2}, "no task is touched"),
-        ({"update in place": 2, "stop": 1}, "stopped without being drained: scale it in first"),
+        (2, {"update in place": 2}, "no task is touched"),
+        (3, {"update in place": 2, "stop": 1}, "stopped without being drained: scale it in first"),
+        (2, {"update in place": 2, "stop": 2}, "new replicas that nobody promoted are stopped"),
     ],
 )
-def test_a_change_in_place_that_stops_replicas_says_so(updates: dict[str, int], said: str) -> None:
+def test_a_change_in_place_that_stops_replicas_says_so(runs: int, updates: dict[str, int], said: str) -> None:
     made = proposal("in place")
-    lines = click.unstyle(described_plan(replace(made, plan=replace(made.plan, updates=updates)))).splitlines()
+    live = JobInfo("wf-small", "running", 1, 41, {"main": runs}, {}, stopped=False)
+    lines = click.unstyle(described_plan(replace(made, live=live, plan=replace(made.plan, updates=updates)))).splitlines()
     assert said in lines[0]
 
 

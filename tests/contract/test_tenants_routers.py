@@ -20,7 +20,7 @@ from fleet import names
 from fleet.key import digest
 from tests.contract.test_router_consul import SPEC, Process, engine, free_port, replica
 from tests.router.client import Caller, chat
-from tests.router.upstream import Upstream, says_hello
+from tests.router.upstream import ROLE, SSE_HEAD, Play, Script, Upstream, chunked, says_hello
 from tests.servers import ConsulServer, RedisServer
 
 pytestmark = pytest.mark.contract
@@ -79,6 +79,17 @@ class Fleet:
         values = await self.redis.hmget(f"{names.REDIS_BUDGET_PREFIX}contract-router:{self.tenant}:life", "spent", "held")
         return int(values[0] or 0), int(values[1] or 0)
 
+    async def until(self, spent: int, held: int) -> None:
+        async with asyncio.timeout(90):
+            while await self.purse() != (spent, held):  # noqa: ASYNC110 - a poll with a deadline
+                await asyncio.sleep(0.02)
+
+    async def presume_dead(self) -> None:
+        """Two minutes later: whoever holds something, and shows no life, is forgotten."""
+        for name in await self.redis.hkeys(f"{names.REDIS_BUDGET_PREFIX}contract-router:{self.tenant}:life"):
+            if name.startswith(b"held:"):
+                await self.redis.delete(names.REDIS_ROUTER_PREFIX + name.removeprefix(b"held:").decode())
+
     async def settled(self) -> int:
         """What is spent, once nothing is set aside any more."""
         async with asyncio.timeout(60):
@@ -88,9 +99,11 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(consul: str, redis_url: str, folder: Path, limits: str, **router: object) -> AsyncIterator[Fleet]:
+async def fleet(
+    consul: str, redis_url: str, folder: Path, limits: str, *, script: Script = says_hello, **router: object
+) -> AsyncIterator[Fleet]:
     async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(engine(says_hello))
+        upstream = await stack.enter_async_context(engine(script))
         await stack.enter_async_context(replica(consul, f"of-{uuid.uuid4().hex[:8]}", upstream))  # type: ignore[arg-type]
         client = await stack.enter_async_context(redis.asyncio.from_url(redis_url))
         made = Fleet(stack, upstream, client)
@@ -135,3 +148,37 @@ async def test_two_routers_and_many_callers_never_spend_more_than_a_budget(
     assert sum(round(line["cost_usd"] * 1e9) for line in lines) == spent, "the log is written to its end when a router stops"
     assert Counter(line["outcome"] for line in lines)["answered"] == answers[200, ""]
     assert {line["tenant"] for line in lines} == {made.tenant}
+
+
+async def hello_or_endless(play: Play) -> None:
+    """A stream never ends."""
+    if not play.heard.json.get("stream"):
+        await says_hello(play)
+        return
+    await play.send(SSE_HEAD + chunked([ROLE], end=False))
+    await play.until_left()
+
+
+async def test_a_router_that_is_killed_keeps_no_money_and_what_it_had_promised_is_spent(
+    consul_server: ConsulServer, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    limits = "budget_usd = 0.3"
+    async with fleet(consul_server.address, redis_server.url, tmp_path, limits, script=hello_or_endless) as made:
+        dying, living = made.routers
+        async with await Caller.connect(dying.port) as caller:
+            await caller.send(chat("large", headers=AUTH, stream=True, max_tokens=100))
+            async with asyncio.timeout(90):
+                while not made.upstream.heard:  # noqa: ASYNC110 - a poll with a deadline
+                    await asyncio.sleep(0.02)
+            spent, promised = await made.purse()
+            assert (spent, promised > 100 * 100_000) == (0, True), "at least its answer at full length"
+            dying.process.kill()
+            await dying.process.wait()
+        assert (await living.call(chat("large", headers=AUTH, max_tokens=10))).status == 200
+        await made.until(HELLO_NANO, promised)
+        await made.presume_dead()
+        dear = await living.call(chat("large", headers=AUTH, max_tokens=9_999))
+        assert (dear.status, dear.code) == (429, "insufficient_quota")
+        await made.until(HELLO_NANO + promised, 0)
+        assert (await living.call(chat("large", headers=AUTH, max_tokens=10))).status == 200
+        await made.until(2 * HELLO_NANO + promised, 0)

@@ -5,6 +5,7 @@ Where the output is no terminal: one line per step, and one whenever the replica
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -73,7 +74,17 @@ class Screen:
 
 @contextmanager
 def display() -> Iterator[Display]:
-    """The kind that suits where the output goes."""
+    """The kind that suits where the output goes. Meanwhile SIGTERM, which a cancelled pipeline sends, is what Ctrl-C is to a person."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _kind() as shown:
+            yield shown
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _kind() -> Iterator[Display]:
     console = Console()
     if not console.is_terminal:
         yield Lines()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from fleet.deploy.diff import changes
-from fleet.deploy.display import Row, Screen
+from fleet.deploy.display import Row, Screen, display
 from fleet.deploy.inspector import broken_of, summary, told
 from fleet.deploy.nomad import Plan, Story, unplaced
 from fleet.deploy.proposal import Draft, Proposal, Way
@@ -220,3 +222,11 @@ def test_jobs_of_this_fleet_that_nobody_describes_any_more_are_told_with_the_way
     infos = [job("wf-a", "wf"), job("wf-old", "wf"), job("wf-ended", "wf", stopped=True), job("wf-2-a", "wf-2")]
     (line,) = left_over("wf", {"wf-a"}, infos)
     assert line.startswith("wf-old runs and is not in the description") and line.endswith("`nomad job stop wf-old` ends it")
+
+
+def test_a_pipeline_that_is_cancelled_is_told_what_a_person_is_told_at_ctrl_c() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), display():
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.sigtimedwait([], 30)  # it comes at the next instruction; this one is only for a machine that is slow to deliver it
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -45,11 +45,15 @@ class _Book:
 
 @dataclass(slots=True)
 class Forecasts:
-    """`tell` hears, as sentences, of refits and of what could not be read, fitted or written. `learner` is None where none is installed."""
+    """`tell` hears, as sentences, of refits and of what could not be read, fitted or written. `learner` is None where none is installed.
+
+    `patience_s`: how long `close` waits for a refit; Nomad gives the whole process 15 s.
+    """
 
     memories: Memories
     learner: Learner | None
     tell: Callable[[str], None]
+    patience_s: float = 5.0
     _books: dict[str, _Book] = field(default_factory=dict)
     _task: asyncio.Task[None] | None = None
 
@@ -88,9 +92,9 @@ class Forecasts:
             self._task = asyncio.create_task(work)
 
     async def close(self, *, leads: bool) -> None:
-        """Waits for what is under way; then who leads writes everything down."""
+        """Waits for what is under way, but not for a long refit, because the lead is given away after this; who leads writes all down."""
         if self._task is not None:
-            await self._task
+            await asyncio.wait({self._task}, timeout=self.patience_s)
         if leads:
             await asyncio.gather(*(self._save(name, book) for name, book in self._books.items()))
 

@@ -78,7 +78,7 @@ def seen(minutes: float, rate: Signal | float = 42.0) -> Snapshot:
 
 def forecasts(memories: Memories | None = None, learner: Slow | None = None) -> tuple[Forecasts, list[str]]:
     said: list[str] = []
-    return Forecasts(memories or Memories(), learner, said.append), said
+    return Forecasts(memories or Memories(), learner, said.append, patience_s=60.0), said
 
 
 def weeks(days: int) -> bytes:
@@ -146,6 +146,22 @@ async def test_nobody_waits_for_a_refit() -> None:
     again = await asked(successor, seen(3))
     assert isinstance(again, Forecast)
     assert "worth" in again.reason
+
+
+async def test_who_is_told_to_stop_writes_down_what_it_knows_in_the_middle_of_a_long_refit() -> None:
+    learner = Slow()
+    made, _ = forecasts(Memories({PART: weeks(3)}), learner)
+    made.patience_s = 0.01
+    await asked(made, seen(0), seen(1))
+    before = made.memories.parts[PART]  # type: ignore[attr-defined]
+    made.keep(leads=True)
+    async with asyncio.timeout(30):
+        await made.close(leads=True)
+    assert made.is_busy
+    assert made.memories.parts[PART] != before  # type: ignore[attr-defined]
+    learner.go.set()
+    made.patience_s = 60.0
+    await until_idle(made)
 
 
 async def test_a_refit_that_fails_is_said_and_changes_nothing() -> None:

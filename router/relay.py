@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from fleet import metrics
-from router import answers, choosing, events, headers, hedge, preamble, requests, resumption, selector, trace, trail
+from router import answers, choosing, doubt, events, headers, hedge, preamble, requests, resumption, selector, trace, trail
 from router.attempt import Attempt
 from router.breaker import Event
 from router.catalogue import NO_ROUTE, Plan
@@ -244,6 +244,8 @@ class Relay(Swept):
         if plan is None or attempt not in (self.attempt, self.rival):
             return
         self.moves += f",{why}" if self.moves else why
+        if self.resumption is None:
+            event = doubt.judged(event, why, attempt.replica, probe=attempt.probe)
         if self.rival is not None:
             hedge.lost_one(self, attempt, event)
             return
@@ -267,6 +269,9 @@ class Relay(Swept):
         if plan is None:
             return
         self.model = replica.model
+        if self.tried and attempt.status < 400:
+            for other in doubt.proven(self.tried, self.moves):
+                other.report(Event.FAILURE, self.plane.clock())
         if attempt.probe:
             attempt.tell(Event.SUCCESS)
         if replica.model != plan.chain[0]:

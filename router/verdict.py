@@ -4,7 +4,7 @@
     2xx, 3xx                  answered           success
     501 and every other 4xx   passed on as is    success: the engine works, the caller's request does not
     429, 503                  another replica    success: at its limit is not broken
-    other 5xx                 another replica    failure
+    other 5xx                 another replica    failure, once another place has answered the same request (router.doubt)
     503 "Loading model"       as if nobody       nothing: it is not there yet
                               listened
 

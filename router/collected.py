@@ -49,7 +49,9 @@ async def ask(
     """
     own_session = session.encode() if session else None
     lines, make = (b"", Relay) if plane.traces is None else (plane.traces.inside(), traced.make)
-    head = RequestHead(b"content-type: application/json\r\n" + lines, len(body), own_session, None, False, False, authorization, wish)
+    head = RequestHead(
+        b"content-type: application/json\r\n" + lines, len(body), own_session, None, False, False, authorization, wish, None, bool(lines)
+    )
     sink = _Collected()
     relay = make(plane, sink, path, dialect(path), head, body)
     relay.begin()

@@ -11,13 +11,13 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from router import traced
 from router.dialects import Dialect
 from router.errors import RouterError
 from router.headers import RequestHead
 from router.inflate import inflated
 from router.plane import DataPlane
 from router.relay import Relay
+from router.traced import following
 
 
 class Line(Protocol):
@@ -114,8 +114,11 @@ class Exchange:
             except RouterError as error:
                 self._line.refuse_exchange(self, error)
                 return
-        make = Relay if plane.traces is None else traced.make
-        relay = self._relay = make(plane, self, self._path, self._dialect, self.head, body)
+        span = plane.traces.start(self._path, self.head) if plane.traces is not None else None
+        if span is None:
+            relay = self._relay = Relay(plane, self, self._path, self._dialect, self.head, body)
+        else:
+            relay = self._relay = following(span, plane, self, self._path, self._dialect, self.head, body)
         if self._line.flow.write_paused:
             relay.pause()
         relay.begin()

@@ -46,8 +46,9 @@ _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:\-]{1,128}").fullmatch
 _MOST_NAMES: Final = 1024
 _LINE: Final = b"%b: %b\r\n"
 _FORMS: Final = tuple(_LINE * count for count in range(64))
-_PASSES: Final = b""
-_kept: dict[bytes, bytes] = {}  # names as they were sent -> lower case where they stay here, _PASSES where they go on
+_PASSES: Final = b"passes"
+_TRACES: Final = b"traces"
+_kept: dict[bytes, bytes] = {}  # names as they were sent -> lower case where they stay here; _PASSES or _TRACES where they go on
 
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):
@@ -62,21 +63,24 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     authorization: bytes | None = None
     wish: bytes | None = None  # what the caller asks of the choice: see router.choosing
     coding: bytes | None = None  # of the body: see router.inflate
+    has_trace: bool = False  # a field of a tracer goes on: see router.tracing
 
 
 def read_request(fields: Fields) -> RequestHead:
     """Takes fields with their names as they were sent."""
     passed: list[bytes] = []
     length, session, request_id, expects, connection, authorization, wish, coding = -1, None, None, False, b"", None, None, None
+    has_trace = False
     for field in fields:
-        kept = _kept.get(field[0])
-        if kept is None:
-            kept = _kept_as(field[0])
+        kept = _kept.get(field[0]) or _kept_as(field[0])
         if kept is _PASSES:
             passed += field
             continue
         value = field[1]
-        if kept == b"content-length":
+        if kept is _TRACES:
+            passed += field
+            has_trace = True
+        elif kept == b"content-length":
             length = int(value) if value.isdigit() else -1
         elif kept == _SESSION:
             session = value
@@ -94,7 +98,7 @@ def read_request(fields: Fields) -> RequestHead:
             coding = value if coding is None else coding + b"," + value
     if connection and connection not in _KEEP:
         passed = _without_named(passed, connection)
-    return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization, wish, coding)
+    return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization, wish, coding, has_trace)
 
 
 def sane_id(value: bytes | None) -> bytes | None:
@@ -104,7 +108,7 @@ def sane_id(value: bytes | None) -> bytes | None:
 
 def _kept_as(name: bytes) -> bytes:
     lower = name.lower()
-    kept = lower if lower in _NOT_UP else _PASSES
+    kept = lower if lower in _NOT_UP else _TRACES if b"race" in lower else _PASSES  # traceparent, tracestate, x-datadog-trace-id, ...
     if len(_kept) < _MOST_NAMES:  # callers choose names, so the table must end
         _kept[name] = kept
     return kept

@@ -33,7 +33,7 @@ _ALWAYS: Final = headers.CREDENTIALS | headers.PER_REQUEST | {_LENGTH}
 class Shape(Holes):
     """`url`: of its request line."""
 
-    __slots__ = ("_forward", "_has_connection", "_kept", "_length_at", "_taken", "url")
+    __slots__ = ("_flags", "_forward", "_kept", "_length_at", "_taken", "url")
 
     def __init__(self, url: bytes, fields: Fields, holes: frozenset[int]) -> None:
         super().__init__(_start(url), fields, holes)
@@ -48,7 +48,7 @@ class Shape(Holes):
         self._forward = Lines(head.forward)
         self._kept = kept = (head.session, head.request_id, head.authorization, head.wish)
         self._taken = itemgetter(*(signs.index(value) if value in signs else n - len(kept) for n, value in enumerate(kept)))
-        self._has_connection = head.has_connection
+        self._flags = head.has_connection, head.has_trace
 
     def read(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """Head and body of a message that is whole in `data`; None: its head has another shape, or it is not whole."""
@@ -62,7 +62,8 @@ class Shape(Holes):
         session, request, authorization, wish = self._taken((*values, *self._kept))
         if request is not None:
             request = headers.sane_id(request)
-        return RequestHead(forward, len(body), session, request, False, self._has_connection, authorization, wish), body
+        has_connection, has_trace = self._flags
+        return RequestHead(forward, len(body), session, request, False, has_connection, authorization, wish, None, has_trace), body
 
 
 class Shapes:

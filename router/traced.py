@@ -35,6 +35,12 @@ def make(  # noqa: PLR0917 - as the relay's own
     span = plane.traces.start(path, head) if plane.traces is not None else None
     if span is None:
         return Relay(plane, sink, path, dialect, head, body)
+    return following(span, plane, sink, path, dialect, head, body)
+
+
+def following(  # noqa: PLR0917 - as the relay's own
+    span: Span, plane: DataPlane, sink: Sink, path: bytes, dialect: Dialect, head: RequestHead, body: bytes
+) -> TracedRelay:
     made = TracedRelay(plane, sink, path, dialect, head, body)
     made.follow(span)
     return made

@@ -19,7 +19,6 @@ from router.replica import Replica
 
 _MOST_FOLLOWED_PER_S: Final = 20  # callers may ask for traces; they may not slow the router down with it
 _W3C: Final = b"raceparent: "
-_TRACE: Final = b"race"  # part of traceparent and of x-datadog-trace-id, as they are commonly written
 _W3C_FLAG: Final = len(_W3C) + 54  # the last hexadecimal digit of `00-<32>-<16>-<2>`, whose lowest bit says "sampled"
 _ODD: Final = frozenset(b"%x" % digit for digit in range(1, 16, 2))
 _PRIORITY: Final = (b"atadog-sampling-priority: ", b"atadog-Sampling-Priority: ")
@@ -62,7 +61,7 @@ class DatadogTraces:
 
     def start(self, path: bytes, head: RequestHead) -> DatadogSpan | None:
         forward = head.forward
-        if _TRACE in forward:
+        if head.has_trace:
             wish = _wish(forward)
             if wish is False:
                 return None

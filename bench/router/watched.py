@@ -17,7 +17,7 @@ import time
 import timeit
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import uvloop
 from datadog.dogstatsd.base import DogStatsd
@@ -27,8 +27,6 @@ from fleet import metrics
 from fleet.recorder import Recorder
 from fleet.statsd import Flusher
 from router import app, headers
-from router import traced as traced_relay
-from router.relay import Relay
 from router.tracing import DatadogTraces, Library
 
 CHOOSING_SHARE: Final = 0.03
@@ -68,13 +66,11 @@ def traced(traffic: Traffic, requests: int) -> tuple[float, float]:
 
 
 def choosing_us() -> float:
-    """What it takes to make a relay where a tracer may choose it, and does not, more than to make one where nobody traces."""
-    plane = app.wire(spec()).plane
-    plane.traces = tracer(_CHOOSES_NONE)
+    """What it takes to ask a tracer about a request that it does not choose."""
+    traces = tracer(_CHOOSES_NONE)
     fields = [line.split(b": ", 1) for line in undecided(json_traffic()).request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
     head = headers.read_request([(name, value) for name, value in fields])
-    parts: tuple[Any, ...] = (plane, None, b"/v1/chat/completions", None, head, b"")
-    return _least_us(lambda: traced_relay.make(*parts)) - _least_us(lambda: Relay(*parts))
+    return _least_us(lambda: traces.start(b"/v1/chat/completions", head)) - _least_us(lambda: None)
 
 
 def _least_us(work: Callable[[], object]) -> float:

@@ -104,7 +104,9 @@ def test_a_program_starts_apart_from_the_terminal_with_a_clean_environment(state
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", "elsewhere")
     process = started(SLEEP, state)
     assert os.getsid(process.pid) == process.pid
-    environment = Path(f"/proc/{process.pid}/environ").read_text()
+    read = Path(f"/proc/{process.pid}/environ").read_text
+    assert wait_until(lambda: read() != "", 30.0)  # empty for a moment while the program is being loaded
+    environment = read()
     assert "elsewhere" not in environment
     assert f"{MARKER}={state}" in environment.split("\0")
 

@@ -172,7 +172,7 @@ def _await_endpoints(proxy: Proxy, replicas: int) -> None:
 
 
 def show(readings: Sequence[Reading], names: Sequence[str], rivals: Sequence[str], held: Sequence[results.Verdict], loaded: float) -> None:
-    out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    out = Console(highlight=False, width=170)
     out.print(report.main_table(readings, names, rivals))
     if any(reading.subject == results.curve(1) for reading in readings):
         out.print(report.curve_table(readings, names))

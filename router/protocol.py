@@ -85,6 +85,7 @@ class RouterProtocol(HttpToolsProtocol):
         if self._reading and self._reading_since is None:
             self._reading_since = self.plane.clock()  # only now: most messages come in one piece, and need no clock
         if self._in_head:
+            self._fresh = None  # a head that comes in pieces is not learned from
             self._head_bytes += len(data)
             if self._head_bytes > 2 * _MOST_HEAD_BYTES:  # twice, because a body may have ended in the piece in which this head began
                 self._refuse(HeadTooLarge(2 * _MOST_HEAD_BYTES))

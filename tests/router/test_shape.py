@@ -11,7 +11,7 @@ from router import headers
 from router.headers import RequestHead
 from router.shape import Shape, Shapes
 from tests.router.client import chat
-from tests.router.conftest import Running, Start
+from tests.router.conftest import Running, Start, until, with_limits
 from tests.router.upstream import says_hello
 
 PATH = b"/v1/chat/completions"
@@ -238,3 +238,53 @@ async def test_an_engine_gets_the_same_of_the_first_request_and_of_those_after_i
     first, *others = router.engines["large/a"].heard
     assert all((heard.head, heard.body) == (first.head, first.body) for heard in others)
     assert router.wired.protocol.shapes._shapes
+
+
+async def test_a_body_that_is_too_large_is_refused_behind_a_known_head(start: Start) -> None:
+    router: Running = await start(engines=[("a", says_hello)], spec=with_limits(max_body_bytes=1000))
+    async with await router.connect() as caller:
+        for _ in range(2):
+            await caller.send(chat())
+            assert (await caller.reply()).status == 200
+        await caller.send(chat(padding="x" * 2000))
+        assert (await caller.reply()).status == 413
+        assert await caller.closed()
+    assert router.heard() == 2
+
+
+async def test_a_router_that_leaves_says_so_behind_a_known_head(start: Start) -> None:
+    router: Running = await start(engines=[("a", says_hello)])
+    async with await router.connect() as caller:
+        for _ in range(2):
+            await caller.send(chat())
+            assert (await caller.reply()).status == 200
+        router.wired.protocol.leaving_at = router.wired.plane.clock()
+        await caller.send(chat())
+        assert (await caller.reply()).headers["connection"] == "close"
+        assert await caller.closed()
+
+
+async def test_a_known_head_whose_body_comes_later_is_one_request(start: Start) -> None:
+    router: Running = await start(engines=[("a", says_hello)])
+    request = chat()
+    async with await router.connect() as caller:
+        for _ in range(2):
+            await caller.send(request)
+            assert (await caller.reply()).status == 200
+        for at in (10, len(request) - 10):
+            await caller.send(request[:at])
+            (line,) = router.wired.protocol.lines_open
+            await until(lambda line=line: line._reading)
+            await caller.send(request[at:])
+            assert (await caller.reply()).status == 200
+    assert router.heard() == 4
+
+
+async def test_known_heads_that_come_together_are_answered_in_order(start: Start) -> None:
+    router: Running = await start(engines=[("a", says_hello)])
+    async with await router.connect() as caller:
+        for count in (1, 3, 1, 2):
+            await caller.send(b"".join(chat(headers={"x-request-id": f"r-{count}-{n}"}) for n in range(count)))
+            replies = [await caller.reply() for _ in range(count)]
+            assert [reply.headers["x-request-id"] for reply in replies] == [f"r-{count}-{n}" for n in range(count)]
+    assert router.heard() == 7

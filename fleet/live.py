@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _TIMEOUT_S = 5.0
+_STATE = "Folder of a local system, as `warmfleet up` makes it.  [default: .warmfleet in the checkout, where it is up]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Place:
 
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("--spec", "path", type=_FILE, default=Path("jobs/fleet.toml"), show_default=True, help="The fleet description."),
-    click.option("--state", type=click.Path(path_type=Path), default=tools.CHECKOUT / ".warmfleet", help="Folder of a local system."),
+    click.option("--state", type=click.Path(path_type=Path), default=tools.CHECKOUT / ".warmfleet", help=_STATE),
     click.option("--consul", envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API; CONSUL_HTTP_ADDR does the same."),
     click.option("--fleet", help="The fleet's name.  [default: fleet.name]"),
 )

@@ -276,7 +276,7 @@ def _chosen(versions: Sequence[Version], job: str, wanted: str) -> Version:
         reason = f"Nomad remembers no stable version of {job} that ran something else"
     if not found:
         there = ", ".join(f"{v.number}{f' ({v.tag})' if v.tag else ''}{'' if v.stable else ' (not stable)'}" for v in versions)
-        raise WarmfleetError(f"{reason}; it remembers: {there}")
+        raise WarmfleetError(f"{reason}; it remembers: {there}. Name one of those, or deploy the description that you want")
     return found[0]
 
 

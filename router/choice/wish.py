@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, get_args
 
 from fleet.serving import Capability, Strategy
@@ -47,6 +48,7 @@ class Wish:
 NO_WISH: Final = Wish()
 
 
+@lru_cache(maxsize=1024)  # callers say the same few things with every request
 def parse(value: str) -> Wish:
     """The header's value. Raises: BadWish"""
     if len(value) > _LONGEST:

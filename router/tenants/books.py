@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 WAIT_S: Final = 1.0
 LIFE_S: Final = 120.0
-FLUSH_S: Final = 0.05
+FLUSH_S: Final = 0.2  # what is told later need not be asked for meanwhile; where a limit is tight it is told at once
 _REST_S: Final = 1.0
 _PACE_S: Final = 0.002  # from one call to the next: so that under load many requests share one, and alone none waits
 _RECALL_S: Final = 1.0  # how long a request waits for what other workers give back

@@ -170,9 +170,9 @@ class Lease:
 
     def hear(self, lent: Lent, sent_at: float) -> None:
         """The answer to what was told. `sent_at`: monotonic seconds; the first time, if it was sent several times."""
-        self._is_told = self.is_void = False
+        self._is_told = False
         self.left = Amounts(lent.requests_left, lent.tokens_left, lent.money_left)
-        self.is_tight = lent.is_tight
+        self.is_tight = self.is_void = lent.is_tight  # what answers give back is not granted either: a budget may have been lowered
         if not lent.is_kept:
             self.requests = self.tokens = 0
         self.requests = self.requests + lent.requests if self.requests_limit else _BOUNDLESS

@@ -72,6 +72,16 @@ def test_what_a_slice_cannot_bear_redis_decides(change: dict[str, int], now: flo
     assert lease.take(ASK, 3.9)
 
 
+def test_while_a_limit_is_tight_redis_decides_also_about_what_answers_gave_back() -> None:
+    lease = live()
+    assert lease.take(ASK, 0.0)
+    lease.tell(0.0, ASK)
+    lease.hear(lent(money=0, is_tight=True), 0.0)
+    settle(lease, cost=0)
+    assert lease.money == ASK.cost
+    assert not lease.take(ASK, 0.0)
+
+
 def test_a_slice_of_requests_ends() -> None:
     lease = live(answer=lent(requests=2))
     assert [lease.take(ASK, 0.0) for _ in range(3)] == [True, True, False]

@@ -26,7 +26,8 @@ from tests.journeys.load import Load
 
 pytestmark = pytest.mark.journey
 
-SHADOW = "autoscaler.shadow=true"
+SETTINGS = ("autoscaler.shadow=true", "router.drain=60s")  # an answer takes its time where everything starts at once
+SET = tuple(word for setting in SETTINGS for word in ("-var", setting))
 JOB = "warmfleet-small-model"
 BRIEFLY: Any = {"max_tokens": 12, "pause_s": 0.3}  # so that engines leave time for what is deployed
 _contexts = itertools.count(1024, 128)
@@ -42,7 +43,7 @@ class Said:
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     with servers.state_folder() as state:  # the stack's own folder, so that a killed run is swept by its name
-        yield Fleet(state, stack.up(state, usual_ports=False, variables=[SHADOW]))
+        yield Fleet(state, stack.up(state, usual_ports=False, variables=SETTINGS))
         stack.down(state)
 
 
@@ -53,7 +54,7 @@ def nomad(fleet: Fleet) -> Delivery:
 
 async def run(fleet: Fleet, command: str, *args: str) -> Said:
     """`warmfleet COMMAND`, as a person calls it."""
-    argv = ["-c", "from fleet.cli import main; main()", command, "--state", str(fleet.state), "-var", SHADOW, *args]
+    argv = ["-c", "from fleet.cli import main; main()", command, "--state", str(fleet.state), *SET, *args]
     process = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=CHECKOUT, stdout=-1, stderr=-1)
     out, err = await process.communicate()
     assert process.returncode is not None

@@ -45,6 +45,7 @@ command = "{redis}"
 [router]
 port = {port}
 count = 2
+drain = "60s"
 [autoscaler]
 cooldown_up = "1s"
 [[model]]

@@ -23,11 +23,12 @@ from fleet import metrics, names, spec
 from fleet.errors import Finding, SpecError, WarmfleetError
 from fleet.rules import is_loopback
 from fleet.spec import Loaded
-from router import lines, listener
 from router.app import wire
 from router.errors import NoSocket
-from router.server import Giving, Server
-from router.supervisor import Supervisor
+from router.process import listener
+from router.process.server import Giving, Server
+from router.process.supervisor import Supervisor
+from router.records import lines
 
 _PATIENCE_S = 30.0
 

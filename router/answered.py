@@ -1,4 +1,7 @@
-"""What is known of a request when it is over, as values: what it used, what that cost, and how it ended. Made by router.usage. Pure."""
+"""What is known of a request when it is over, as values: what it used, what that cost, and how it ended.
+
+Made by router.records.usage. Pure.
+"""
 
 from __future__ import annotations
 

@@ -25,31 +25,35 @@ from fleet.consul import Consul
 from fleet.model import Spec
 from fleet.names import Names
 from fleet.recorder import Recorder
-from router import api, chronicle, gauges, openapi, reload, roster_api, session_pages, tracing, watch
-from router.access import AccessLog, share
 from router.analytics.wired import Analytics
-from router.catalogue import Catalogue
-from router.channel import Line, WorkersEnd
 from router.clocks import SWEEP_S
-from router.head_as_get import HeadAsGet
-from router.health import health
-from router.knock import Knocks
-from router.ledger import Report, numbers
-from router.limit import BodyLimit
-from router.load import Load
-from router.plain_body import PlainBody
+from router.following import reload, watch
+from router.following.abroad import Abroad
+from router.following.knock import Knocks
+from router.following.load import Load
+from router.following.reload import Descriptions, live_limits
+from router.following.simulate import Simulations
+from router.health import chronicle, gauges
+from router.health import standings as status
+from router.health.channel import Line, WorkersEnd
+from router.health.ledger import Report, numbers
+from router.health.report import health
+from router.models.catalogue import Catalogue
+from router.models.roster import laid_on
+from router.models.roster_store import RedisRoster
+from router.pages import api, openapi, roster_api, session_pages
+from router.pages import provider_admin as admin
+from router.pages import provider_pages as providers
+from router.pages.head_as_get import HeadAsGet
+from router.pages.limit import BodyLimit
+from router.pages.plain_body import PlainBody
 from router.plane import DataPlane
-from router.protocol import RouterProtocol, bound
-from router.providers import admin, status
-from router.providers import api as providers
-from router.providers.abroad import Abroad
 from router.providers.keys import Keys
-from router.providers.simulate import Simulations
-from router.redis import RedisSessions
-from router.reload import Descriptions, live_limits
-from router.roster import laid_on
-from router.roster_store import RedisRoster
-from router.snapshot import Snapshot
+from router.records import tracing
+from router.records.access import AccessLog, share
+from router.relay.protocol import RouterProtocol, bound
+from router.replicas.snapshot import Snapshot
+from router.sessions.redis import RedisSessions
 from router.tally import Tally
 from router.tenants.door import Door
 from router.tenants.tenancy import Tenancy

@@ -17,23 +17,25 @@ from fleet import metrics
 from fleet.model import Router as Limits
 from fleet.recorder import Recorder
 from fleet.state import ModelState
-from router import levels, requests, selector
-from router.access import AccessLog
-from router.affinity import Shares, share_of
-from router.catalogue import Catalogue, Plan
-from router.ceiling import share_out
-from router.chooser import Chooser
+from router.cold import levels
+from router.cold.eta import warmth
+from router.cold.room import Room
 from router.errors import BadSession, Busy, CapacityError, NotWarm, StoreAway
-from router.eta import warmth
-from router.replica import Replica
-from router.room import Room
-from router.select import NoCandidate
-from router.sessions import Session, SessionTable, may_return, next_turn
-from router.snapshot import Endpoint, Published, Snapshot
-from router.spans import Traces
+from router.models.catalogue import Catalogue, Plan
+from router.models.chooser import Chooser
+from router.records.access import AccessLog
+from router.records.spans import Traces
+from router.records.usage import Usage
+from router.replicas.affinity import Shares, share_of
+from router.replicas.ceiling import share_out
+from router.replicas.replica import Replica
+from router.replicas.select import NoCandidate
+from router.replicas.snapshot import Endpoint, Published, Snapshot
+from router.sessions import selector
+from router.sessions.table import Session, SessionTable, may_return, next_turn
 from router.tally import Tally
 from router.tenant import Gate, Tenant
-from router.usage import Usage
+from router.wire import requests
 
 
 class SessionStore(Protocol):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Protocol, TypeAlias
 
 from router.answered import Answered
-from router.catalogue import Plan
 from router.errors import RouterError
-from router.sessions import Session
-from router.tenants.bound import Bound
+from router.models.bound import Bound
+from router.models.catalogue import Plan
+from router.sessions.table import Session
 
 Tenant: TypeAlias = int | str
 

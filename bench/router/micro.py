@@ -26,12 +26,12 @@ from fleet.key import digest
 from fleet.model import Capacity, Fleet, Model, Route, Spec, Tenant
 from fleet.serving import Price
 from router import app
-from router.sessions import Session
-from router.snapshot import Endpoint, Snapshot
-from router.tenants.books import RedisBooks
-from router.tenants.prices import NANO
-from router.tenants.rows import Answer, Answers, Ask, Lent, Verdict, pack
-from router.upstream import Connection
+from router.lending.books import RedisBooks
+from router.lending.rows import Answer, Answers, Ask, Lent, Verdict, pack
+from router.models.prices import NANO
+from router.replicas.snapshot import Endpoint, Snapshot
+from router.sessions.table import Session
+from router.wire.upstream import Connection
 
 JSON_FLOORS: Final = 7.0  # 21 us on the machine where a floor was 3 us
 STREAM_FLOORS: Final = 11.0  # 83 us where a floor was 7.5 us

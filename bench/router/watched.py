@@ -26,8 +26,9 @@ from bench.router.micro import Bench, Traffic, json_traffic, least_us, spec, str
 from fleet import metrics
 from fleet.recorder import Recorder
 from fleet.statsd import Flusher
-from router import app, headers
-from router.tracing import DatadogTraces, Library
+from router import app
+from router.records.tracing import DatadogTraces, Library
+from router.wire import headers
 
 CHOOSING_SHARE: Final = 0.03
 ROUND_SHARE: Final = 0.01

@@ -17,11 +17,11 @@ from router.analytics import counted, sums
 from router.analytics.kept import Kept
 from router.analytics.sums import HOUR_S, Key, Sums
 from router.errors import BadRequest
-from router.ledger import Report, recorder
+from router.health.ledger import Report, recorder
+from router.models.prices import NANO
+from router.pages.refusals import may
 from router.plane import DataPlane
-from router.refusals import may
 from router.tenants.door import visit_of
-from router.tenants.prices import NANO
 
 _DAY_S = 24 * HOUR_S
 _MOST_HOURS = 1000

@@ -34,7 +34,7 @@ class Store(Protocol):
 
 
 class Kept:
-    """A listener of router.usage. `wall`: seconds since the epoch. `lost`: requests whose sums did not fit."""
+    """A listener of router.records.usage. `wall`: seconds since the epoch. `lost`: requests whose sums did not fit."""
 
     def __init__(self, store: Store, wall: Callable[[], float], most_rows: int = MOST_ROWS) -> None:
         self.lost = 0

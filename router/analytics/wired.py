@@ -12,9 +12,9 @@ from fleet.errors import Finding, SpecError
 from fleet.model import Spec
 from router.analytics import api
 from router.analytics.kept import Kept
-from router.ledger import Report
+from router.health.ledger import Report
 from router.plane import DataPlane
-from router.usage import Listener
+from router.records.usage import Listener
 
 
 class Analytics:

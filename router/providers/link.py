@@ -1,4 +1,4 @@
-"""A provider as the data plane has it: its far side and its limits. Attempts at it: router.providers.attempt."""
+"""A provider as the data plane has it: its far side and its limits. Attempts at it: router.relay.remote_attempt."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from fleet.provider_rules import provider_complaints
 from fleet.reach import is_loopback
 from fleet.spec import read_provider
 from router.errors import BadRequest
-from router.requests import AUTO
+from router.wire.requests import AUTO
 
 _KEY_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]*_API_KEY").fullmatch
 _OWN_NAMES: Final = (PROVIDERS, AUTO)

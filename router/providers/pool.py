@@ -18,7 +18,7 @@ import httptools
 from fleet.reach import is_metadata
 from router.providers.proxies import Proxy
 from router.providers.remote import Address
-from router.upstream import Connection, Pool
+from router.wire.upstream import Connection, Pool
 
 IDLE_S: Final = 30.0
 _MOST_IDLE: Final = 64

@@ -7,7 +7,7 @@ tokens is never more than the limit itself, or it would never begin. Pure: who k
 
 from __future__ import annotations
 
-from router.tenants.rows import UNLIMITED, Ask, Books, Settle, Told, Verdict
+from router.lending.rows import UNLIMITED, Ask, Books, Settle, Told, Verdict
 
 _PERIOD = "minute"  # there is no budget; the books tell slices apart by it
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from fleet.model import Tenant
-from router.catalogue import Plan
-from router.tenants.bound import Bound, bound
+from router.lending.rows import UNLIMITED, Ask, Verdict
+from router.models.bound import Bound, bound
+from router.models.catalogue import Plan
+from router.models.prices import FREE, NANO, Prices, Rate
 from router.tenants.permits import Permits
-from router.tenants.prices import FREE, NANO, Prices, Rate
-from router.tenants.rows import UNLIMITED, Ask, Verdict
 
 _LONGEST: Final = 131072  # tokens, where nobody says how long a prompt and its answer may be together
 

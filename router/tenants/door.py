@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.admin import is_admin
 from router.errors import NoKey
-from router.responses import refused
 from router.tenant import Gate, Visit
+from router.wire.responses import refused
 
 _OPEN: Final = frozenset(("/health", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"))
 _TOTALS: Final = frozenset(("/providers", "/routing/analytics"))

@@ -19,15 +19,15 @@ from fleet import metrics
 from fleet.model import Spec
 from fleet.recorder import Recorder
 from router.answered import Answered
-from router.catalogue import Catalogue, Plan
 from router.errors import BudgetSpent, LimitsAway, NoKey, NotAllowed, RouterError, TooManyRequests, TooManyTokens, UnknownSession
-from router.sessions import Session
+from router.lending.rows import Answer, Ask, Books, Settle, Verdict
+from router.models.bound import Bound
+from router.models.catalogue import Catalogue, Plan
+from router.models.prices import NANO, Prices, usd
+from router.sessions.table import Session
 from router.tenant import Comer
 from router.tenants import keys
 from router.tenants.account import Account
-from router.tenants.bound import Bound
-from router.tenants.prices import NANO, Prices, usd
-from router.tenants.rows import Answer, Ask, Books, Settle, Verdict
 
 _HOUR_S: Final = 3600
 _REASONS: Final = {

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from router.catalogue import NO_ROUTE, Plan
 from router.errors import NotAllowed
-from router.requests import AUTO
+from router.models.catalogue import NO_ROUTE, Plan
+from router.wire.requests import AUTO
 
 _MOST_PLANS: Final = 1024
 

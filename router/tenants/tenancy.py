@@ -11,13 +11,13 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from fleet.model import Spec
+from router.lending.books import RedisBooks
+from router.models.prices import Prices
 from router.plane import DataPlane
-from router.redis import RedisSessions
-from router.tenants.books import RedisBooks
+from router.records.usage import Listener, Usage
+from router.records.usage_log import OFF, UsageLog
+from router.sessions.redis import RedisSessions
 from router.tenants.gate import Gate
-from router.tenants.prices import Prices
-from router.usage import Listener, Usage
-from router.usage_log import OFF, UsageLog
 
 
 class Tenancy:

@@ -27,7 +27,7 @@ from fleet.deploy.warmth import Warmth
 from fleet.errors import Blocked, Conflict, SpecError, Unreachable
 from fleet.local import agents, tools
 from fleet.local.processes import wait_until
-from router.snapshot import snapshot
+from router.replicas.snapshot import snapshot
 from tests import servers
 from tests.servers import NomadServer
 

@@ -12,8 +12,8 @@ import redis.asyncio
 
 from fleet.names import session_key
 from router.errors import StoreAway
-from router.redis import RedisSessions
-from router.sessions import Session
+from router.sessions.redis import RedisSessions
+from router.sessions.table import Session
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.contract

@@ -17,9 +17,9 @@ from fleet.names import Names
 from fleet.nomad import Nomad
 from fleet.render import render_jobs
 from fleet.spec import load
-from router.redis import RedisSessions
-from router.sessions import Session
-from router.watch import redis_url
+from router.following.watch import redis_url
+from router.sessions.redis import RedisSessions
+from router.sessions.table import Session
 from tests import servers
 from tests.contract.test_redis_sessions import found
 

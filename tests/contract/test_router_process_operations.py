@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fleet import names
-from router import listener
+from router.process import listener
 from tests import servers
 from tests.contract.test_router_consul import FLEET, SPEC, Process, engine, free_port, registered, until_refusing
 from tests.router.client import Caller, chat

@@ -13,11 +13,11 @@ import redis.asyncio
 
 from fleet.names import session_key
 from fleet.recorder import Recorder
-from router.catalogue import Catalogue
+from router.models.catalogue import Catalogue
 from router.plane import DataPlane
-from router.redis import RedisSessions
-from router.sessions import Session
-from router.snapshot import Endpoint, Snapshot
+from router.replicas.snapshot import Endpoint, Snapshot
+from router.sessions.redis import RedisSessions
+from router.sessions.table import Session
 from router.tally import Tally
 from tests.contract.test_redis_sessions import found
 from tests.router.conftest import LIMITS, SPEC

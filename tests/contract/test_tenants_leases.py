@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from fleet.names import REDIS_BUDGET_PREFIX, REDIS_ROUTER_PREFIX
-from router.tenants.lease import Lease
-from router.tenants.rows import Answer, Answers, Ask, Batch, Settle, Verdict, answers, pack
-from router.tenants.script import SCRIPT
+from router.lending.lease import Lease
+from router.lending.rows import Answer, Answers, Ask, Batch, Settle, Verdict, answers, pack
+from router.lending.script import SCRIPT
 from tests import servers
 from tests.contract.test_tenants_redis import Router, World, connected
 from tests.servers import RedisServer

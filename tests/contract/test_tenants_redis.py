@@ -13,8 +13,8 @@ import pytest
 import redis.asyncio
 
 from fleet.names import REDIS_BUDGET_PREFIX, REDIS_LIMITS_PREFIX, REDIS_ROUTER_PREFIX
-from router.tenants.books import RedisBooks
-from router.tenants.rows import UNLIMITED, Answer, Ask, Settle, Verdict
+from router.lending.books import RedisBooks
+from router.lending.rows import UNLIMITED, Answer, Ask, Settle, Verdict
 from tests import servers
 from tests.servers import RedisServer
 

@@ -26,15 +26,18 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from fleet.model import Capacity, Fleet, Model, Replicas, Route, Router, Slo, Spec
-from router import app, headers, requests, resume, selector
-from router.affinity import share_of
+from router import app
 from router.choice.question import question
-from router.dialects import CHOICES, MESSAGES, RESPONSES, Dialect
 from router.errors import BadSession, RouterError, StreamTruncated, encode, to_http
-from router.events import Content, split, without_usage
-from router.inflate import inflated
-from router.reported import queued
-from router.transcript import Transcript
+from router.following.reported import queued
+from router.relay import resume
+from router.relay.transcript import Transcript
+from router.replicas.affinity import share_of
+from router.sessions import selector
+from router.wire import headers, requests
+from router.wire.dialects import CHOICES, MESSAGES, RESPONSES, Dialect
+from router.wire.events import Content, split, without_usage
+from router.wire.inflate import inflated
 
 MOST_BODY: Final = 64 * 1024
 _STATUS: Final = re.compile(rb"^HTTP/1\.1 (\d{3}) ", re.MULTILINE)

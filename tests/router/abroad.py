@@ -12,7 +12,7 @@ from typing import Any
 
 from fleet.local import tools
 from fleet.model import Provider, Route, Slo, Spec
-from router.replica import Replica
+from router.replicas.replica import Replica
 from tests.router.conftest import SPEC, Far, Running, Start
 from tests.router.upstream import Script, Upstream, answer, plays, says_hello
 

@@ -15,8 +15,8 @@ import uvloop
 
 from fleet.model import Capacity, Fleet, Model, Replicas, Route, Router, Slo, Spec
 from router.app import Wired, wire
-from router.server import config
-from router.snapshot import Endpoint, Snapshot
+from router.process.server import config
+from router.replicas.snapshot import Endpoint, Snapshot
 from tests.router.client import Caller, Reply
 from tests.router.upstream import Script, Upstream
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.affinity import PREFIX_BYTES, Shares, share_of
-from router.breaker import CLEAN, Breaker, State
-from router.ramp import NO_LIMIT
-from router.select import Choice, select
+from router.replicas.affinity import PREFIX_BYTES, Shares, share_of
+from router.replicas.breaker import CLEAN, Breaker, State
+from router.replicas.ramp import NO_LIMIT
+from router.replicas.select import Choice, select
 
 
 @dataclass

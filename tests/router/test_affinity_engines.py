@@ -15,7 +15,7 @@ import requests
 from fleet.local import ports
 from fleet.local.jobs import bundled_weights
 from fleet.local.processes import Process, spawn, terminate, wait_until
-from router.snapshot import Endpoint, Snapshot
+from router.replicas.snapshot import Endpoint, Snapshot
 from tests import servers
 from tests.router.client import chat
 from tests.router.conftest import LIMITS, Running, Start, until

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router import headers
-from router.answer_shape import AnswerShape, LastAnswer
+from router.wire import headers
+from router.wire.answer_shape import AnswerShape, LastAnswer
 from tests.router.client import Caller, chat
 from tests.router.conftest import Running, Start
 from tests.router.upstream import Play

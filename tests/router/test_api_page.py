@@ -21,7 +21,7 @@ from fleet.documents import fill
 from fleet.key import digest
 from fleet.model import Route, Spec, Tenant
 from router import api_page
-from router.dialects import RELAY_PATHS
+from router.wire.dialects import RELAY_PATHS
 from tests import servers
 from tests.router.conftest import SPEC, Running, Start, model, until
 from tests.router.upstream import says_hello

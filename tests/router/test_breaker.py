@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.breaker import CLEAN, FAILURES, OPEN_S, Breaker, Event, State, allows, step
+from router.replicas.breaker import CLEAN, FAILURES, OPEN_S, Breaker, Event, State, allows, step
 
 OPEN = Breaker(State.OPEN, FAILURES, 100.0 + OPEN_S)
 HALF = Breaker(State.HALF_OPEN)

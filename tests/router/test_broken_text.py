@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from router import events, requests, transcript, typed_events
 from router.errors import BadRequest
-from router.events import Content
+from router.relay import transcript
+from router.wire import events, requests, typed_events
+from router.wire.events import Content
 from tests.router.client import post
 from tests.router.conftest import Running, Start
 from tests.router.upstream import DONE, SSE_HEAD, answer, chunked, delta, plays, says_hello

@@ -12,10 +12,10 @@ from fleet.provider import Provider
 from fleet.recorder import Recorder
 from fleet.serving import Price, Slo
 from router.answered import Answered, Outcome
-from router.catalogue import Catalogue
 from router.choice.wish import NO_WISH, parse
-from router.chooser import Chooser
 from router.errors import NoModelFits
+from router.models.catalogue import Catalogue
+from router.models.chooser import Chooser
 from router.tally import Tally
 from tests.router.conftest import SPEC, model
 

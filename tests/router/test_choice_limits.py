@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.model import Model, Route, Spec
-from router.ceiling import share_out, shares
-from router.ramp import NO_LIMIT
+from router.replicas.ceiling import share_out, shares
+from router.replicas.ramp import NO_LIMIT
 from tests.router.client import chat
 from tests.router.conftest import LIMITS, SPEC, Running, Start, model, until
 from tests.router.upstream import CHAT, Play, Script, answer, says_hello

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fleet.model import Price, Spec
-from router.catalogue import Catalogue
+from router.models.catalogue import Catalogue
 from tests.router.abroad import KEY, KEY_ENV, row, spec
 from tests.router.client import chat
 from tests.router.conftest import Running, Start, until

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.state import Level, Loading, ModelState
-from router import hold, levels, ramp
-from router.eta import UNKNOWN, Warmth, warmth
-from router.headers import deadline_s
-from router.hold import Fate, OnCold, fate
-from router.queue import FairQueue
-from router.room import Room
+from router.cold import hold, levels
+from router.cold.eta import UNKNOWN, Warmth, warmth
+from router.cold.hold import Fate, OnCold, fate
+from router.cold.queue import FairQueue
+from router.cold.room import Room
+from router.replicas import ramp
+from router.wire.headers import deadline_s
 
 SOON, LATE = Warmth(5.0, known=True), Warmth(600.0, known=True)
 

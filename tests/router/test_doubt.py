@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.breaker import State
+from router.replicas.breaker import State
 from tests.router.client import chat
 from tests.router.conftest import Running, Start
 from tests.router.upstream import DONE, SSE_HEAD, Play, Script, answer, chunked, plays, says_hello

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.engine_refusal import in_shape
+from router.relay.engine_refusal import in_shape
 from tests.router.client import chat, post
 from tests.router.conftest import Running, Start
 from tests.router.upstream import answer, plays

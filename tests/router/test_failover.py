@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from fleet.state import Loading, ModelState
-from router.breaker import State
+from router.replicas.breaker import State
 from tests.router.client import chat
 from tests.router.conftest import Running, Start, until, with_slo
 from tests.router.upstream import (

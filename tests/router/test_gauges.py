@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from fleet import metrics
 from router.app import Wired, wire
-from router.breaker import FAILURES, Event
-from router.sessions import Session, SessionTable
-from router.snapshot import Endpoint, Snapshot
+from router.replicas.breaker import FAILURES, Event
+from router.replicas.snapshot import Endpoint, Snapshot
+from router.sessions.table import Session, SessionTable
 from tests.router.conftest import SPEC
 
 NOW = 1000.0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import RouterError, to_http
-from router.inflate import inflated
+from router.wire.inflate import inflated
 from tests.router.client import post
 from tests.router.conftest import LIMITS, Running, Start
 from tests.router.upstream import DONE, ROLE, SSE_HEAD, Play, chunked, delta, plays, says_hello

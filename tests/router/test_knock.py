@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from router.breaker import State
+from router.replicas.breaker import State
 from tests.router.client import chat
 from tests.router.conftest import Running, Start, until
 from tests.router.upstream import resets, says_hello

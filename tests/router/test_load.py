@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.model import Slo
-from router import load
-from router.breaker import CLEAN
-from router.load import EVERY_S, STALE_S, Load
-from router.replica import Replica
-from router.reported import queued
-from router.snapshot import Endpoint
+from router.following import load
+from router.following.load import EVERY_S, STALE_S, Load
+from router.following.reported import queued
+from router.replicas.breaker import CLEAN
+from router.replicas.replica import Replica
+from router.replicas.snapshot import Endpoint
 from router.tally import ModelCounts
 from tests.router.client import chat
 from tests.router.conftest import Running, Start, until

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.model import Spec
-from router.breaker import State
 from router.budget import START, Budget
-from router.verdict import is_loading
+from router.replicas.breaker import State
+from router.replicas.verdict import is_loading
 from tests.router.client import chat
 from tests.router.conftest import LIMITS, SPEC, Running, Start, until
 from tests.router.upstream import CHAT, DONE, ROLE, SSE_HEAD, Play, answer, chunked, delta, plays, says_hello

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from fleet.errors import SpecError
 from fleet.model import Replicas, Router, Spec
 from fleet.spec import parse
-from router.access import AccessLog, share
-from router.chronicle import View, changes
-from router.grace import GRACE_S, Grace
-from router.lines import JsonLines, speak_json
+from router.following.grace import GRACE_S, Grace
+from router.following.reload import Descriptions, live_limits, needs_restart
+from router.health.chronicle import View, changes
 from router.plane import Feed
-from router.reload import Descriptions, live_limits, needs_restart
-from router.snapshot import Endpoint, Snapshot
-from router.written import pieces
+from router.records.access import AccessLog, share
+from router.records.lines import JsonLines, speak_json
+from router.records.written import pieces
+from router.replicas.snapshot import Endpoint, Snapshot
 from tests.router.client import chat
 from tests.router.conftest import LIMITS, SPEC, Running, Start, until, with_limits
 from tests.router.upstream import DONE, SSE_HEAD, Play, chunked, delta, plays_and_cuts, says_hello
@@ -66,7 +66,7 @@ async def test_a_connection_at_rest_is_answered_once_more_when_the_router_stops(
     async with await router.connect() as caller:
         await caller.send(request_)
         assert "connection" not in (await caller.reply()).headers, name
-        router.server.should_exit = True
+        router.process.server.should_exit = True
         await until(lambda: router.wired.protocol.leaving_at is not None)
         await caller.send(request_)
         reply = await caller.reply()
@@ -89,7 +89,7 @@ async def test_a_stream_under_way_when_the_router_stops_leaves_its_connection_on
     async with await router.connect() as caller:
         await caller.send(chat(stream=True))
         await caller.until(1)
-        router.server.should_exit = True
+        router.process.server.should_exit = True
         await until(lambda: router.wired.protocol.leaving_at is not None)
         go_on.set()
         first = await caller.reply()

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fleet import metrics
 from fleet.recorder import Recorder, prometheus_text
-from router.health import Degraded, Health, Workers, together
-from router.ledger import Ledger, Numbers, Report, numbers, recorder
+from router.health.ledger import Ledger, Numbers, Report, numbers, recorder
+from router.health.report import Degraded, Health, Workers, together
 
 WELL = Health("ok", (), {"large": 2}, 1.0, ready=True)
 REQUESTS = ("large", "best", "200")

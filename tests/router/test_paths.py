@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from router.dialects import RELAY_PATHS
+from router.wire.dialects import RELAY_PATHS
 from tests.router.client import Reply, chat, post
 from tests.router.conftest import Running, Start
 from tests.router.upstream import CHAT, SSE_HEAD, Script, answer, chunked, plays, plays_and_cuts, recording, says_hello

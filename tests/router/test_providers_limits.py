@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from fleet.model import Price, Provider, Slo
-from router.breaker import State
-from router.catalogue import Catalogue
-from router.providers.abroad import Abroad
-from router.providers.attempt import retry_after_s
+from router.following.abroad import Abroad
+from router.models.catalogue import Catalogue
+from router.relay.remote_attempt import retry_after_s
+from router.replicas.breaker import State
 from tests.router.abroad import KEY, KEY_ENV, outcome, replica, row, spec, status, two
 from tests.router.client import Reply, chat
 from tests.router.conftest import Far, Running, Start, until

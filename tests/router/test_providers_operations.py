@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from fleet.model import Price
 from fleet.names import ENV_ADMIN_KEY
-from router.breaker import CLEAN, State
 from router.providers import said
 from router.providers.limits import WINDOW_S, Limits, Window, share
 from router.providers.verdict import Verdict, verdict
+from router.replicas.breaker import CLEAN, State
 from tests.router.abroad import KEY, KEY_ENV, row, spec
 from tests.router.client import Reply, chat, post
 from tests.router.conftest import SPEC, Running, Start, until

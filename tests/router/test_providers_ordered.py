@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from fleet.key import digest
 from fleet.model import Fleet, Provider, Route, Router, Spec, Tenant
 from fleet.settings import settings_of
-from router import roster
-from router.catalogue import Catalogue
 from router.errors import BadRequest, ModelDisabled
+from router.models import roster
+from router.models.catalogue import Catalogue
+from router.models.roster import Added, Roster
 from router.providers import ordered
 from router.providers.ordered import Ordered
 from router.providers.pool import RemotePool
 from router.providers.remote import Address
-from router.roster import Added, Roster
 from tests import servers
 from tests.router.client import Reply, chat
 from tests.router.conftest import SPEC, Far, Running, Start, until
@@ -271,7 +271,7 @@ async def test_orders_are_logged_with_where_they_lead(two: tuple[Running, Runnin
     await order(two[0], "PUT", "/far", row(server.port))
     await order(two[0], "DELETE", "/far")
     await order(two[0], "DELETE", "/far")
-    said = [record.getMessage() for record in caplog.records if record.name == "router.providers.admin"]
+    said = [record.getMessage() for record in caplog.records if record.name == "router.pages.provider_admin"]
     assert said == [
         f"provider far was added by order: http://127.0.0.1:{server.port}/v1",
         "provider far was removed by order: nothing new is asked of it",

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from fleet.consul import Instance
 from fleet.state import ModelState
-from router import answers, clocks, errors, events, headers, requests, selector
-from router.catalogue import Catalogue
+from router import clocks, errors
 from router.clocks import Clock
 from router.errors import BadRequest, BadSession, BodyTooLarge, Busy, NotWarm, RouterError, Stopping, UnknownModel
-from router.events import Content
-from router.sessions import Session, SessionTable, from_fields, next_turn, to_fields
-from router.snapshot import Endpoint, Published, snapshot
-from router.verdict import Verdict, verdict
+from router.models.catalogue import Catalogue
+from router.replicas.snapshot import Endpoint, Published, snapshot
+from router.replicas.verdict import Verdict, verdict
+from router.sessions import selector
+from router.sessions.table import Session, SessionTable, from_fields, next_turn, to_fields
+from router.wire import answers, events, headers, requests
+from router.wire.events import Content
 from tests.router.conftest import SPEC
 from tests.router.upstream import DONE, ROLE, delta, recording
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from router import transcript
-from router.breaker import State
+from router.relay import transcript
+from router.replicas.breaker import State
 from tests.router.client import Reply, chat, post
 from tests.router.conftest import Running, Start, until, with_slo
 from tests.router.upstream import (

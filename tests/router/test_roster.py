@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from fleet.key import digest
 from fleet.model import Route, Spec, Tenant
-from router import roster
 from router.app import wire
-from router.catalogue import Catalogue
 from router.errors import BadRequest, ModelDisabled, StoreAway, UnknownModel
-from router.roster import Added, Roster
-from router.roster_store import RedisRoster
+from router.models import roster
+from router.models.catalogue import Catalogue
+from router.models.roster import Added, Roster
+from router.models.roster_store import RedisRoster
 from tests import servers
 from tests.router.client import Reply, chat
 from tests.router.conftest import SPEC, Running, Start, until

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.breaker import CLEAN, Breaker, State
-from router.ramp import NO_LIMIT
-from router.select import TRIES_PER_MODEL, Choice, NoCandidate, select
+from router.replicas.breaker import CLEAN, Breaker, State
+from router.replicas.ramp import NO_LIMIT
+from router.replicas.select import TRIES_PER_MODEL, Choice, NoCandidate, select
 
 OPEN = Breaker(State.OPEN, 3, 160.0)
 HALF = Breaker(State.HALF_OPEN)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router import requests
-from router.owners import Owners
-from router.sessions import Session, SessionTable, agreed, may_return
+from router.sessions.owners import Owners
+from router.sessions.table import Session, SessionTable, agreed, may_return
 from router.tenant import tenant
+from router.wire import requests
 
 sessions = st.builds(Session, st.just(0), st.sampled_from(["", "small"]), st.sampled_from(["a", "b"]), st.integers(0, 3), st.integers(0, 5))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet.state import Level
-from router.sessions import Session
+from router.sessions.table import Session
 from tests.router.client import Reply, chat, post
 from tests.router.conftest import LIMITS, Running, Start, with_limits
 from tests.router.test_cold_served import told

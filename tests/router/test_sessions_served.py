@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.sessions import Session
+from router.sessions.table import Session
 from tests.router.client import Reply, chat, post
 from tests.router.conftest import Running, Start
 from tests.router.upstream import answer, plays, resets, says_hello

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router import headers
-from router.headers import RequestHead
-from router.shape import Shape, Shapes
+from router.wire import headers
+from router.wire.headers import RequestHead
+from router.wire.shape import Shape, Shapes
 from tests.router.client import chat
 from tests.router.conftest import Running, Start, until, with_limits
 from tests.router.upstream import says_hello

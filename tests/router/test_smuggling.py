@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from router import events
-from router.dialects import RELAY_PATHS
+from router.wire import events
+from router.wire.dialects import RELAY_PATHS
 from tests.router.client import chat
 from tests.router.conftest import Running, Start, until
 from tests.router.upstream import says_hello

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from router.tenants.demand import NOTHING, Amounts, Demand
-from router.tenants.lease import Lease
-from router.tenants.rows import UNLIMITED, Answer, Ask, Lent, Settle
+from router.lending.demand import NOTHING, Amounts, Demand
+from router.lending.lease import Lease
+from router.lending.rows import UNLIMITED, Answer, Ask, Lent, Settle
 
 LENT = Lent(
     slot=7,

@@ -20,16 +20,16 @@ from fleet.key import key
 from fleet.model import Spec
 from router.__main__ import _check_open as check_open
 from router.answered import Answered
-from router.catalogue import Catalogue
 from router.errors import NotAllowed
-from router.events import without_usage
-from router.reload import Descriptions
-from router.rotated import RotatedFile
-from router.sessions import Session, from_fields, next_turn, to_fields
+from router.following.reload import Descriptions
+from router.models.catalogue import Catalogue
+from router.models.prices import NANO, Rate, usd
+from router.records.rotated import RotatedFile
+from router.records.usage_log import UsageLog, encoded
+from router.sessions.table import Session, from_fields, next_turn, to_fields
 from router.tenants import keys
 from router.tenants.permits import Permits
-from router.tenants.prices import NANO, Rate, usd
-from router.usage_log import UsageLog, encoded
+from router.wire.events import without_usage
 from tests.router.conftest import SPEC
 from tests.router.upstream import DONE, delta
 

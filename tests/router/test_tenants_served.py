@@ -15,10 +15,10 @@ from fleet.key import digest
 from fleet.model import Capacity, Tenant
 from fleet.names import REDIS_BUDGET_PREFIX
 from router.answered import Answered
-from router.tenants.bound import bound
-from router.tenants.prices import Prices
+from router.models.bound import bound
+from router.models.prices import Prices
+from router.records.usage import Usage
 from router.tenants.tenancy import Tenancy
-from router.usage import Usage
 from tests.router.client import chat, post
 from tests.router.conftest import SPEC, Running, Start, until
 from tests.router.tenancy import PRICES, auth, fleet, tenant

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from router.app import wire
-from router.facts import Ids
-from router.headers import RequestHead
-from router.relay import Relay
-from router.replica import Replica
+from router.records.facts import Ids
+from router.relay.relay import Relay
+from router.replicas.replica import Replica
+from router.wire.headers import RequestHead
 from tests.router.client import chat
 from tests.router.conftest import SPEC, Running, Start, until, with_slo
 from tests.router.upstream import DONE, SSE_HEAD, Script, answer, chunked, delta, plays, plays_and_cuts, resets, says_hello, silent

@@ -17,7 +17,7 @@ import requests
 from fleet.local import ports
 from fleet.local.jobs import bundled_weights
 from fleet.local.processes import Process, is_alive, spawn, terminate, wait_until
-from router.snapshot import Endpoint, Snapshot
+from router.replicas.snapshot import Endpoint, Snapshot
 from tests import servers
 from tests.router.conftest import Running, Start, until
 

@@ -1,0 +1,218 @@
+"""How a plain-text chat goes on after its engine broke off: the request for the next replica, and its answer in the voice of the first.
+
+Law: the next replica gets the caller's request with the text so far as the last assistant message, which vLLM continues when told so
+(`continue_final_message`) and llama.cpp always does. Only fields that are known to mean the same for half an answer may stand in the
+request: an unknown one, tools, a format, logprobs or several choices make it impossible, and the stream ends with an error instead.
+`max_tokens` is lowered by what was generated. Where the engine does not count as it goes, that is the number of chunks with text:
+a lower bound, because a chunk may hold several tokens, so that an answer may become longer by that difference.
+The caller sees one stream: one id, one role chunk, one usage, whose total is what the second engine counted. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from router.relay.transcript import Identity, Transcript
+from router.wire.events import DONE
+
+CHAT_PATH: Final = b"/v1/chat/completions"
+
+_SAME_FOR_HALF: Final = frozenset(
+    (
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "typical_p",
+        "seed",
+        "stop",
+        "stop_token_ids",
+        "ignore_eos",
+        "frequency_penalty",
+        "presence_penalty",
+        "repetition_penalty",
+        "repeat_penalty",
+        "logit_bias",
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "cache_prompt",
+        "priority",
+        "skip_special_tokens",
+        "spaces_between_special_tokens",
+        "continue_final_message",
+        "add_generation_prompt",
+    )
+)
+_NOTHING_ASKED: Final = {
+    "n": (b"1",),
+    "tools": (b"[]",),
+    "tool_choice": (b'"none"',),
+    "response_format": (b'{"type":"text"}', b'{"type": "text"}'),
+    "logprobs": (b"false",),
+    "top_logprobs": (b"0",),
+    "parallel_tool_calls": (b"true", b"false"),
+    "echo": (b"false",),
+}
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
+_NULL: Final = b"null"
+
+
+class _Message(msgspec.Struct):
+    role: str = ""
+    content: object = None
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_messages = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_message = msgspec.json.Decoder(_Message).decode
+_encode = msgspec.json.encode
+
+
+def transcript(path: bytes, body: bytes) -> Transcript:
+    """An empty one for a request's answer; it keeps nothing of an answer that could not go on elsewhere."""
+    said = Transcript()
+    if path.partition(b"?")[0] != CHAT_PATH or _plain_fields(body) is None:
+        said.forget()
+    return said
+
+
+def _plain_fields(body: bytes) -> dict[str, msgspec.Raw] | None:
+    """The fields of a request for plain text; None for any other."""
+    try:
+        fields = _fields(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return fields if all(_is_plain(name, bytes(value)) for name, value in fields.items()) else None
+
+
+def _is_plain(name: str, value: bytes) -> bool:
+    return name in _SAME_FOR_HALF or value == _NULL or value in _NOTHING_ASKED.get(name, ())
+
+
+def continuation(body: bytes, said: Transcript) -> bytes | None:
+    """The request that continues `said`, or None where there is no room left, or no way.
+
+    Raises: nothing; a body that cannot be read has no continuation.
+    """
+    fields = _plain_fields(body)
+    if fields is None or not said.plain:
+        return None
+    if not _lower_limits(fields, said.tokens) or not _append(fields, said.text):
+        return None
+    fields["continue_final_message"] = msgspec.Raw(b"true")
+    fields["add_generation_prompt"] = msgspec.Raw(b"false")
+    return _encode(fields)
+
+
+def _lower_limits(fields: dict[str, msgspec.Raw], tokens: int) -> bool:
+    for name in _LIMITS:
+        value = bytes(fields.get(name, msgspec.Raw(_NULL)))
+        if value == _NULL:
+            continue
+        left = int(value) - tokens if value.isdigit() else 0
+        if left < 1:
+            return False
+        fields[name] = msgspec.Raw(b"%d" % left)
+    return True
+
+
+def at_limit(body: bytes, said: Transcript) -> bool:
+    """Everything that the request allows has been generated: only the finish reason was lost, and it can only be `length`."""
+    fields = _plain_fields(body) or {}
+    values = [bytes(fields[name]) for name in _LIMITS if name in fields]
+    return said.plain and any(value.isdigit() and said.tokens >= int(value) > 0 for value in values)
+
+
+def _append(fields: dict[str, msgspec.Raw], text: str) -> bool:
+    """The text becomes the last message, or the end of it where the caller itself asked to continue one."""
+    try:
+        messages = _messages(fields.get("messages", msgspec.Raw(_NULL)))
+        last = _message(messages[-1])
+    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, RecursionError):
+        return False
+    if last.role == "assistant":
+        if bytes(fields.get("continue_final_message", b"")) != b"true" or not isinstance(last.content, str):
+            return False
+        messages.pop()
+        text = last.content + text
+    messages.append(msgspec.Raw(_encode({"role": "assistant", "content": text})))
+    fields["messages"] = msgspec.Raw(_encode(messages))
+    return True
+
+
+def ending_at_limit(identity: Identity | None) -> bytes:
+    """The events that a stream at its limit has lost."""
+    choice = {"index": 0, "delta": {}, "finish_reason": "length"}
+    return _event(_common(identity) | {"object": "chat.completion.chunk", "choices": [choice]}) + DONE
+
+
+def _common(identity: Identity | None) -> dict[str, object]:
+    known = {} if identity is None else {"id": identity.id, "created": identity.created, "model": identity.model}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _event(document: dict[str, object]) -> bytes:
+    return b"data: " + _encode(document) + b"\n\n"
+
+
+class Voice:
+    """Rewrites the events of the replica that goes on, as if the first one had never stopped.
+
+    A usage counts what came before as generated: completion = tokens before + now, prompt = the rest of the same total.
+    """
+
+    __slots__ = ("_common", "_tokens")
+
+    def __init__(self, said: Transcript) -> None:
+        self._common = _common(said.identity)
+        self._tokens = said.tokens
+
+    def retold(self, events: bytes) -> bytes:
+        """Whole events in, whole events out; comments and role chunks are left out."""
+        return b"".join([self._retold(line[5:].strip()) for line in events.splitlines() if line.startswith(b"data:")])
+
+    def _retold(self, data: bytes) -> bytes:
+        if data == b"[DONE]":
+            return DONE
+        try:
+            document: dict[str, object] = msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return b"data: " + data + b"\n\n"
+        if not isinstance(document, dict) or "error" in document:
+            return b"data: " + data + b"\n\n"
+        if self._opens_only(document):
+            return b""
+        return _event(self._usage(document) | self._common)
+
+    @staticmethod
+    def _opens_only(document: dict[str, object]) -> bool:
+        """A chunk that says nothing but the role; the role is taken out of one that says more."""
+        choices = document.get("choices")
+        if not isinstance(choices, list) or not choices:
+            return False
+        for choice in choices:
+            delta = choice.get("delta") if isinstance(choice, dict) else None
+            if isinstance(delta, dict):
+                delta.pop("role", None)
+        return all(isinstance(c, dict) and not any((c.get("delta") or {}).values()) and not c.get("finish_reason") for c in choices)
+
+    def _usage(self, document: dict[str, object]) -> dict[str, object]:
+        usage = document.get("usage")
+        if isinstance(usage, dict):
+            prompt, generated = usage.get("prompt_tokens"), usage.get("completion_tokens")
+            if isinstance(prompt, int) and isinstance(generated, int):
+                before = min(self._tokens, prompt)
+                usage |= {"prompt_tokens": prompt - before, "completion_tokens": generated + before}
+        return document

@@ -1,0 +1,140 @@
+"""A stream that broke after content, from the break until its text goes on or its time is over.
+
+    broke ─► next replica ─► content ─► ContinuedStream
+               ▲     │ it failed too
+               └─────┴─► none left: wait, and knock at one of the model once a second ─► time over: the error of the first break
+
+Law: only the same model may go on. While there is nowhere to go, the model's replicas are asked whatever their breakers say: an engine
+that Nomad restarts is back in seconds, and a knock that fails is nobody's strike. The wait is bounded by the clock of the first token.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from fleet import metrics
+from router.relay import resume
+from router.relay.attempt import Attempt
+from router.relay.continued import ContinuedStream
+from router.relay.course import Placed
+from router.relay.stream import EventStream, Streamed
+from router.relay.transcript import Transcript
+from router.replicas.breaker import Event, State
+from router.replicas.replica import Replica
+from router.replicas.select import Choice, NoCandidate, select
+from router.wire import events
+from router.wire.upstream import Connection
+
+log = logging.getLogger(__name__)
+
+MOST_RESUMES: Final = 4
+_KNOCK_S: Final = 1.0
+
+
+class Resumed(Streamed, Placed):
+    __slots__ = ()
+
+    resumption: Resumption | None
+
+
+def resume_elsewhere(relay: Resumed, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
+    """Goes on with a broken stream at another replica of its model. False: this one cannot go on; its caller must be told."""
+    attempt = relay.attempt
+    if attempt is None or relay.done or relay.resumes >= MOST_RESUMES:
+        return False
+    said = stream.said()
+    if said.plain and (said.finished or resume.at_limit(relay.body, said)):
+        relay.leave(event)
+        stream.close(events.DONE if said.finished else resume.ending_at_limit(said.identity))
+        return True
+    remote = attempt.replica.remote
+    body = resume.continuation(relay.body, said) if remote is None or remote.continues else None
+    if body is None or not relay.plane.tally.of(attempt.replica.model).retry():
+        return False
+    _start(relay, Resumption(relay, stream, said, attempt.replica.model, body, why, reason), attempt.replica, event)
+    return True
+
+
+def move_away(relay: Resumed, stream: EventStream, reason: str) -> bool:
+    """Moves a stream that flows, if its text can go on and another replica is warm. False: it stays where it is."""
+    attempt, plane = relay.attempt, relay.plane
+    if attempt is None or relay.resumes >= MOST_RESUMES:
+        return False
+    said, now = stream.said(), plane.clock()
+    body = None if said.finished else resume.continuation(relay.body, said)
+    place = select((attempt.replica.model,), plane.warm, home=None, tried=(attempt.replica,), now=now, random=plane.random)
+    if body is None or isinstance(place, NoCandidate):
+        return False
+    why = "its replica is being stopped."
+    _start(relay, Resumption(relay, stream, said, attempt.replica.model, body, why, reason), attempt.replica, None)
+    return True
+
+
+def _start(relay: Resumed, resumption: Resumption, replica: Replica, event: Event | None) -> None:
+    log.warning("stream %s left %s: %s", relay.request_id.decode(), replica.trace.decode(), resumption.reason)
+    resumption.until = relay.plane.clock() + replica.slo.first_token_s
+    relay.resumes += 1
+    relay.tried += (replica,)
+    relay.resumption = resumption
+    relay.leave(event)
+    resumption.next()
+
+
+@dataclass(slots=True, eq=False)
+class Resumption:
+    """`body`: the request for the next replica. `why`, `reason`: of the break, for the caller and for the metric.
+
+    `until`, `next_at`: monotonic seconds. `knocking`: the attempt under way is a knock.
+    """
+
+    relay: Resumed
+    stream: EventStream
+    said: Transcript
+    model: str
+    body: bytes
+    why: str
+    reason: str
+    until: float = 0.0
+    next_at: float = 0.0
+    knocking: bool = False
+
+    def next(self) -> None:
+        """Tries the next replica, or waits for one."""
+        relay, plane = self.relay, self.relay.plane
+        now = plane.clock()
+        choice = select((self.model,), plane.warm, home=None, tried=relay.tried, now=now, random=plane.random)
+        if not isinstance(choice, NoCandidate):
+            self.knocking = False
+            relay.try_at(choice, now)
+        elif now + _KNOCK_S > self.until:
+            self.give_up()
+        else:
+            self.next_at = now + _KNOCK_S
+
+    def sweep(self, now: float) -> None:
+        """Between attempts: knocks when it is time."""
+        replicas = self.relay.plane.warm.get(self.model, ())
+        if now > self.until:
+            self.give_up()
+        elif now >= self.next_at and replicas:
+            self.knocking = True
+            self.relay.try_at(Choice(min(replicas, key=lambda replica: replica.in_flight), "failover", probe=False), now)
+
+    def verdict(self, event: Event | None) -> Event | None:
+        """What the breaker is told of a failed try."""
+        return None if self.knocking else event
+
+    def go_on(self, attempt: Attempt, connection: Connection) -> ContinuedStream:
+        """Content is here."""
+        plane, replica = self.relay.plane, attempt.replica
+        plane.recorder.count(metrics.RESUMES, self.model, self.reason)
+        if self.knocking and replica.breaker.state is State.OPEN:  # a knock that was answered is as good as a probe
+            replica.report(Event.PROBE, plane.clock())
+            replica.report(Event.PROBE_OK, plane.clock())
+        return ContinuedStream(self.relay, connection, self.said, attempt.held, attempt.rest)
+
+    def give_up(self) -> None:
+        """Ends the caller's stream with the error of the break."""
+        self.stream.fail(self.why, None)

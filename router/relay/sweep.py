@@ -1,0 +1,81 @@
+"""What happens to one request every 250 ms: its clocks, its place in the waiting room, its resumption, its hedge, its transcript.
+
+Law: at most one of them acts in a sweep, and the clocks first. Nothing here runs per byte or per chunk.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from router.clocks import MOVING_S, Clock, overdue
+from router.errors import UpstreamSilent
+from router.relay import hedge
+from router.relay.hedge import Raced
+from router.relay.resumption import Resumed
+from router.relay.stream import EventStream
+from router.relay.transcript import chunks_bytes
+from router.relay.waiting import Waiter
+from router.replicas.breaker import Event
+
+
+class Swept(Raced, Resumed, Waiter):
+    __slots__ = ()
+
+    @abstractmethod
+    def silent_s(self, now: float) -> float:
+        """Since the engine last said something, as far as the sweeps have seen."""
+
+    @abstractmethod
+    def move_away(self, reason: str) -> bool:
+        """Moves a stream to another replica of its model, because its own will be stopped. False: it stays."""
+
+
+def sweep(relay: Swept, now: float) -> None:
+    clock = _overdue(relay, now)
+    if clock is not None:
+        _ran_out(relay, clock)
+    elif relay.wait is not None:
+        relay.wait.sweep(now)
+    elif relay.resumption is not None:
+        if relay.attempt is None:
+            relay.resumption.sweep(now)
+    elif isinstance(relay.begun, EventStream):
+        if not _moved(relay, now):
+            relay.begun.compact(chunks_bytes(len(relay.plane.active)))
+    else:
+        hedge.start_if_due(relay, now)
+
+
+def _moved(relay: Swept, now: float) -> bool:
+    """Its replica has left Consul and is about to be killed: the stream goes on elsewhere, if it can. Asked until it is too late."""
+    attempt = relay.attempt
+    return attempt is not None and 0 <= now - attempt.replica.move_at < MOVING_S and relay.move_away("drain")
+
+
+def _overdue(relay: Swept, now: float) -> Clock | None:
+    attempt, plane = relay.attempt, relay.plane
+    slo = attempt.replica.slo if attempt is not None else plane.catalogue.slo("")
+    return overdue(
+        age_s=now - relay.began,
+        attempt_s=now - attempt.at if attempt is not None else 0.0,
+        silent_s=relay.silent_s(now),
+        paused_s=0.0 if relay.paused_at is None else now - relay.paused_at,
+        streams=bool(relay.ask and relay.ask.stream),
+        begun=relay.begun is not None and relay.resumption is None,
+        first_token_s=slo.first_token_s,
+        idle_s=slo.idle_s,
+        total_s=plane.limits.total_s,
+    )
+
+
+def _ran_out(relay: Swept, clock: Clock) -> None:
+    error = UpstreamSilent(f"The engine took too long: the {clock.value} clock ran out.")
+    if clock is Clock.CALLER:
+        relay.sink.cut()
+        relay.caller_left()
+    elif clock is Clock.IDLE and relay.begun is not None:
+        relay.begun.broken(str(error), "idle", Event.FAILURE)
+    elif clock is Clock.FIRST_TOKEN and relay.attempt is not None:
+        relay.failed(relay.attempt, error, "first_token", Event.FAILURE)
+    else:
+        relay.fail(error)

@@ -20,7 +20,8 @@ from router.errors import BadRequest, BodyTooLarge, HeadTooLarge, RouterError, T
 from router.plane import DataPlane
 from router.relay.exchange import Exchange
 from router.wire import answers, headers
-from router.wire.dialects import RELAY_PATHS, Dialect, dialect
+from router.wire.dialects import RELAY_PATHS, Dialect, relayed
+from router.wire.dialects import dialect as dialect_of
 from router.wire.shape import Shape, Shapes
 
 _MOST_PIPELINED: Final = 16
@@ -28,6 +29,7 @@ _MOST_QUEUED_BYTES: Final = 1024**2
 _LINGER_S: Final = 2.0
 _MOST_HEAD_BYTES: Final = 64 * 1024
 _LAST_CHANCE_S: Final = 5.0
+_ONE_HOST: Final = "A request says its Host once (RFC 9112, 3.2); send one Host header."
 _FROM_THE_NEXT_SWEEP: Final = -1.0  # instead of a look at the clock after every answer
 
 
@@ -104,7 +106,7 @@ class RouterProtocol(HttpToolsProtocol):
             return False
         self._idle_since = None
         head, body = read
-        exchange = Exchange(self, shape.url, RELAY_PATHS.get(shape.url) or dialect(shape.url), head, True, True)
+        exchange = Exchange(self, shape.url, RELAY_PATHS.get(shape.url) or dialect_of(shape.url), head, True, True)
         self._running = self._exchange = exchange
         self.cycle = exchange  # type: ignore[assignment]
         exchange.complete = True
@@ -149,7 +151,9 @@ class RouterProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
-        dialect = RELAY_PATHS.get(self.url) or RELAY_PATHS.get(self.url.partition(b"?")[0])
+        dialect = RELAY_PATHS.get(self.url)
+        if dialect is None and (target := relayed(self.url)) is not None:
+            self.url, dialect = target, dialect_of(target)
         if dialect is not None and self.parser.get_method() == b"POST":
             self._accept(dialect)
         else:
@@ -181,7 +185,7 @@ class RouterProtocol(HttpToolsProtocol):
 
     def _accept(self, dialect: Dialect) -> None:
         parser = self.parser
-        head = headers.read_request(self.headers)
+        head, has_host = headers.read_request(self.headers), headers.names_its_host(self.headers)
         if self._fresh is not None:
             self.shapes.learn(self._fresh, self.url, self.headers)
             self._fresh = None
@@ -191,6 +195,8 @@ class RouterProtocol(HttpToolsProtocol):
         exchange = self._exchange = Exchange(self, self.url, dialect, head, keep_alive and not old, not old)
         if parser.should_upgrade():
             exchange.error = BadRequest("This path does not speak another protocol; leave out the Upgrade header.")
+        elif not has_host and parser.get_http_version() != "1.0":
+            exchange.error = BadRequest(_ONE_HOST)
         elif head.length > self.plane.limits.max_body_bytes:
             exchange.error = BodyTooLarge(self.plane.limits.max_body_bytes)
         before = self.cycle

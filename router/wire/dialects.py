@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from router.wire import events, typed_events
 from router.wire.events import Content, Usage
@@ -106,3 +107,15 @@ RELAY_PATHS: Final = {
 def dialect(path: bytes) -> Dialect:
     """Of a relayed path, with its query or without."""
     return RELAY_PATHS[path.partition(b"?")[0]]
+
+
+def relayed(target: bytes) -> bytes | None:
+    """The relayed path, with its query, that a request target means; None: it means another one.
+
+    A server takes the absolute form as well (RFC 9112, 3.2.2), and what is escaped without need means the same (RFC 3986, 6.2.2.2).
+    """
+    if target[:1] != b"/":
+        target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+    path, mark, query = target.partition(b"?")
+    path = unquote_to_bytes(path) if b"%" in path else path
+    return path + mark + query if path in RELAY_PATHS else None

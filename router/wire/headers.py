@@ -101,6 +101,11 @@ def read_request(fields: Fields) -> RequestHead:
     return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization, wish, coding, has_trace)
 
 
+def names_its_host(fields: Fields) -> bool:
+    """Once, as HTTP/1.1 demands: two readers could take different ones of two."""
+    return [name.lower() for name, _ in fields].count(b"host") == 1
+
+
 def sane_id(value: bytes | None) -> bytes | None:
     """A request's id as a caller gave it, if it may stand in our own lines."""
     return value if value is not None and _SANE_ID(value) else None

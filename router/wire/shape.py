@@ -110,4 +110,4 @@ def _is_plain(data: bytes, url: bytes, fields: Fields) -> bool:
         return False
     names = [name.lower() for name, _ in fields]
     stays_open = all(value.lower() == b"keep-alive" for name, value in fields if name.lower() == b"connection")
-    return stays_open and names.count(_LENGTH) == 1 and _UNFIT.isdisjoint(names)
+    return stays_open and names.count(_LENGTH) == names.count(b"host") == 1 and _UNFIT.isdisjoint(names)

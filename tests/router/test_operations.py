@@ -66,7 +66,7 @@ async def test_a_connection_at_rest_is_answered_once_more_when_the_router_stops(
     async with await router.connect() as caller:
         await caller.send(request_)
         assert "connection" not in (await caller.reply()).headers, name
-        router.process.server.should_exit = True
+        router.server.should_exit = True
         await until(lambda: router.wired.protocol.leaving_at is not None)
         await caller.send(request_)
         reply = await caller.reply()
@@ -89,7 +89,7 @@ async def test_a_stream_under_way_when_the_router_stops_leaves_its_connection_on
     async with await router.connect() as caller:
         await caller.send(chat(stream=True))
         await caller.until(1)
-        router.process.server.should_exit = True
+        router.server.should_exit = True
         await until(lambda: router.wired.protocol.leaving_at is not None)
         go_on.set()
         first = await caller.reply()

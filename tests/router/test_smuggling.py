@@ -43,6 +43,9 @@ TABLE: list[tuple[str, bytes, int]] = [
     ("a NUL in a name", head(b"x\0y: a", b"content-length: 17") + BODY, 400),
     ("a carriage return in a field", head(b"x: a\rcontent-length: 0", b"content-length: 17") + BODY, 400),
     ("no name", head(b": a", b"content-length: 17") + BODY, 400),
+    ("no host", b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 17\r\n\r\n" + BODY, 400),
+    ("two hosts", head(b"host: s", b"content-length: 17") + BODY, 400),
+    ("the same host twice", head(b"host: r", b"content-length: 17") + BODY, 400),
     ("HTTP/2 without being asked", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     ("no version", b"POST /v1/chat/completions\r\n\r\n", 400),
     ("an endless field", head(b"x: " + b"a" * 300_000, b"content-length: 17") + BODY, 431),
@@ -68,6 +71,36 @@ async def test_an_ambiguous_request_is_refused_and_ends_its_connection(
         assert await caller.closed()
     assert router.heard() == before
     assert (await router.call(chat())).status == 200
+
+
+async def test_a_request_of_old_need_not_name_its_host(start: Start) -> None:
+    router: Running = await start(engines=[("a", says_hello)])
+    async with await router.connect() as caller:
+        await caller.send(b"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: 17\r\n\r\n" + BODY)
+        assert (await caller.reply()).status == 200
+
+
+@pytest.mark.parametrize("target", [b"http://r:8000%b", b"HTTPS://user@r%b", b"%b?a=b", b"http://r%b?a=/v1"])
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/chat/c%6Fmpletions", b"/%761/chat/completions"])
+async def test_a_target_means_the_same_however_it_is_written(start: Start, target: bytes, path: bytes) -> None:
+    router: Running = await start(engines=[("a", says_hello)])
+    async with await router.connect() as caller:
+        line = b"POST %b HTTP/1.1" % target.replace(b"%b", path)
+        await caller.send(b"\r\n".join((line, b"host: r", b"content-length: 17", b"", b"")) + BODY)
+        assert (await caller.reply()).status == 200
+    (heard,) = router.engines["large/a"].heard
+    assert heard.head.startswith(b"POST /v1/chat/completions")
+
+
+@pytest.mark.parametrize(
+    "target", [b"http://r/v1/nothing", b"//v1/chat/completions", b"/v1/chat%2fcompletion", b"/v1/%", b"/../v1/chat/completions", b"v1"]
+)
+async def test_what_means_another_path_is_not_relayed(start: Start, target: bytes) -> None:
+    router: Running = await start(engines=[("a", says_hello)])
+    async with await router.connect() as caller:
+        await caller.send(b"\r\n".join((b"POST %b HTTP/1.1" % target, b"host: r", b"content-length: 17", b"", b"")) + BODY)
+        assert (await caller.reply()).status in (400, 404, 405)
+    assert router.heard() == 0
 
 
 async def test_lines_that_end_in_a_bare_line_feed_are_refused_or_mean_one_request(start: Start) -> None:

@@ -72,11 +72,11 @@ def test_the_server_has_the_method(name: str, arguments: list[str]) -> None:
 async def test_the_server_closes_every_one_of_its_listeners(start: Start) -> None:
     """The public socket's listener is added to them."""
     router: Running = await start()
-    assert router.process.server.lifespan.state == {}
+    assert router.server.lifespan.state == {}
     public = socket.create_server(("127.0.0.1", 0))
     port = public.getsockname()[1]
-    router.process.server.servers.append(await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=public))
-    router.process.server.should_exit = True
+    router.server.servers.append(await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=public))
+    router.server.should_exit = True
     await until(lambda: refuses(port))
 
 
@@ -112,7 +112,7 @@ async def test_an_asgi_request_after_a_relayed_one_takes_its_turn(start: Start) 
     async with await router.connect() as caller:
         await caller.send(get + chat() + get + get + chat())
         assert [(await caller.reply()).status for _ in range(5)] == [200] * 5
-    assert router.process.server.server_state.total_requests == 5
+    assert router.server.server_state.total_requests == 5
 
 
 async def test_connections_are_counted_and_let_go(start: Start) -> None:
@@ -120,14 +120,14 @@ async def test_connections_are_counted_and_let_go(start: Start) -> None:
     async with await router.connect() as caller:
         await caller.send(chat())
         await caller.reply()
-        assert len(router.process.server.server_state.connections) == 1
+        assert len(router.server.server_state.connections) == 1
         assert len(router.wired.protocol.lines_open) == 1
-    await until(lambda: not router.process.server.server_state.connections and not router.wired.protocol.lines_open)
+    await until(lambda: not router.server.server_state.connections and not router.wired.protocol.lines_open)
 
 
 async def test_the_servers_shutdown_lets_a_relay_finish_and_closes_idle_connections(start: Start) -> None:
     async def waits(play: Any) -> None:
-        await until(lambda: router.process.server.should_exit and not idle_lines())
+        await until(lambda: router.server.should_exit and not idle_lines())
         await says_hello(play)
 
     def idle_lines() -> list[Any]:
@@ -137,7 +137,7 @@ async def test_the_servers_shutdown_lets_a_relay_finish_and_closes_idle_connecti
     async with await router.connect() as busy, await router.connect() as idle:
         await busy.send(chat())
         await until(lambda: router.heard() == 1 and idle_lines())
-        router.process.server.should_exit = True
+        router.server.should_exit = True
         reply = await busy.reply()
         assert (reply.status, reply.headers["connection"]) == (200, "close")
         assert await idle.closed()
@@ -149,6 +149,6 @@ async def test_what_outlasts_the_drain_is_told_so(start: Start) -> None:
     async with await router.connect() as caller:
         await caller.send(chat())
         await until(lambda: router.heard() == 1)
-        router.process.server.should_exit = True
+        router.server.should_exit = True
         reply = await caller.reply()
         assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "router_stopping", "1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from fleet.local.processes import Process, is_alive, spawn, terminate, wait_unti
 
 _READY_S = 90.0
 _STOP_S = 15.0
+_CORES = sorted(os.sched_getaffinity(0))
+_OF_PROXIES, _OF_OTHERS = _CORES[-1:], _CORES[:-1] or _CORES
 
 
 @dataclass
@@ -80,12 +83,26 @@ def stage(upstreams: int = 2) -> Iterator[Stage]:
     lease = ports.lease()
     ground = agents.Ground(Path(tempfile.mkdtemp(prefix="wf-bench-")).resolve(), ports.block(lease.base), lease)
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:  # bound and never read: the kernel drops what is too much
+        with (
+            _cores(_OF_OTHERS),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink,
+        ):  # bound and never read: the kernel drops what is too much
             sink.bind((ports.HOST, 0))
             yield _set(ground, sink, upstreams)
     finally:
         leftovers.sweep(ground.state)
         lease.close()
+
+
+@contextmanager
+def _cores(cores: Sequence[int]) -> Iterator[None]:
+    """What is started here runs on these cores: a proxy has one to itself, so that where the load happens to run is no part of its cost."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _set(ground: agents.Ground, sink: socket.socket, upstreams: int) -> Stage:
@@ -106,7 +123,8 @@ def started(on: Stage, proxy: Proxy) -> Iterator[Process]:
     """The proxy, once a chat through it has been answered."""
     for name, text in proxy.files.items():
         (on.folder / name).write_text(text)
-    process = on.spawn(proxy.name, proxy.argv, dict(proxy.env))
+    with _cores(_OF_PROXIES):
+        process = on.spawn(proxy.name, proxy.argv, dict(proxy.env))
     try:
         await_ready(on, proxy.name, process, lambda: chats(proxy.port))
         yield process

@@ -4,11 +4,11 @@
     an error of the engine *      nothing yet; a failure as soon as another place answers the same request
     anything else                 at once, as ever
 
-* HTTP 5xx, or an error event before any content.
+* HTTP 5xx, an error event before any content, or silence until the clock of the first token ran out.
 
-Law: engines answer some requests of a careless or hostile caller with an error of their own. If that were a strike, three such requests
-would take every replica from everybody for a minute. What fails everywhere accuses itself. A probe speaks at once: it was let through to
-be judged. A provider has a table of its own. Pure.
+Law: engines answer some requests of a careless or hostile caller with an error of their own, and some prompts take longer than anybody
+may wait. If that were a strike, three such requests would take every replica from everybody for a minute. What fails everywhere accuses
+itself. A probe speaks at once: it was let through to be judged. A provider has a table of its own. Pure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 from router.replicas.breaker import Event
 from router.replicas.replica import Replica
 
-_DOUBTFUL: Final = ("status", "error_event")
+_DOUBTFUL: Final = ("status", "error_event", "first_token")
 
 
 def judged(event: Event | None, why: str, replica: Replica, *, probe: bool) -> Event | None:

@@ -6,8 +6,8 @@ import pytest
 
 from router.replicas.breaker import State
 from tests.router.client import chat
-from tests.router.conftest import Running, Start
-from tests.router.upstream import DONE, SSE_HEAD, Play, Script, answer, chunked, plays, says_hello
+from tests.router.conftest import Running, Start, with_slo
+from tests.router.upstream import DONE, SSE_HEAD, Play, Script, answer, chunked, plays, says_hello, silent
 
 BROKEN = answer(b'{"error":{"message":"key not found","type":"server_error","code":500}}', 500)
 ERROR_EVENT = SSE_HEAD + chunked([b'data: {"error":{"message":"engine","type":"InternalServerError","code":500}}\n\n', DONE])
@@ -39,6 +39,25 @@ async def test_a_request_that_fails_everywhere_ejects_nobody(
     assert states(router) == {(State.CLOSED, 0)}
     reply = await router.call(chat())
     assert (reply.status, reply.route["attempts"]) == (200, "1")
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("a",)], ids=["two", "alone"])
+async def test_a_prompt_that_takes_everybody_too_long_ejects_nobody(start: Start, names: tuple[str, ...]) -> None:
+    async def script(play: Play) -> None:
+        await (silent(play) if b"endless" in play.heard.body else says_hello(play))
+
+    router: Running = await start(engines=[(name, script) for name in names], spec=with_slo(first_token_s=0.3, idle_s=10.0))
+    for _ in range(4):
+        assert (await router.call(chat(stream=True, user="endless"))).status in (502, 503, 504)
+    assert states(router) == {(State.CLOSED, 0)}
+    assert (await router.call(chat())).status == 200
+
+
+async def test_a_replica_that_is_silent_where_another_answers_is_ejected(start: Start) -> None:
+    router: Running = await start(engines=[("a", silent), ("b", says_hello)], spec=with_slo(first_token_s=0.3, idle_s=10.0))
+    for _ in range(40):
+        assert (await router.call(chat(stream=True))).status == 200
+    assert ejected(router) == {b"model=large; replica=a"}
 
 
 async def test_a_replica_that_fails_what_another_answers_is_ejected(start: Start) -> None:

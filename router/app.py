@@ -63,6 +63,7 @@ log = logging.getLogger(__name__)
 FLUSH_S = 2.0
 _SLOW_SWEEP = 4  # idle connections and sessions are looked at in every fourth sweep
 _LAST_WRITES_S = 1.0
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,7 @@ def wire(
         finally:
             await _stop(plane, protocol)
             abroad.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await ended(tasks)
             await access.lines.write_queued()
             await tenancy.close()
             await analytics.close()
@@ -250,6 +249,15 @@ def _start(part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.create_task(part)
     task.add_done_callback(_must_not_end)
     return task
+
+
+async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancels them until they are over: redis-py can lose a cancellation that comes together with an answer."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_AGAIN_S)
 
 
 def _must_not_end(task: asyncio.Task[None]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 
+from router.app import ended
 from tests.router.client import chat
 from tests.router.conftest import Running, Start, until
 from tests.router.upstream import CHAT, DONE, ROLE, SSE_HEAD, Play, answer, chunked, delta, resets, says_hello, silent
@@ -67,3 +69,15 @@ async def _call(router: Running, dice: random.Random) -> None:
             return
         if reply.complete and reply.headers["content-type"].startswith("text/event-stream"):
             assert reply.body.endswith(DONE)
+
+
+async def test_a_part_that_loses_a_cancellation_is_ended_all_the_same() -> None:
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
+
+    tasks = [asyncio.create_task(deaf()), asyncio.create_task(asyncio.sleep(0))]
+    await asyncio.sleep(0.01)
+    await ended(tasks)
+    assert [task.cancelled() for task in tasks] == [True, False]

@@ -18,6 +18,7 @@ class Load:
 
     `done` counts whole answers by the replica that gave them, `failures` holds one line per request that did not get one, `held` the
     ways of answers that had to wait for a warm replica. With `sessions` each caller stays in one conversation, `{sessions}-{number}`.
+    No two questions of a caller are alike: few that are may all belong to one replica's share (router.replicas.affinity).
     `pause_s`: of each caller between two requests. Without one, callers keep their engines and so the machine busy all the time.
     """
 
@@ -50,7 +51,7 @@ class Load:
             if self._stop.is_set():
                 return
             headers = {"x-session-id": f"{self.sessions}-{number}"} if self.sessions else {}
-            await self._chat(f"Say something about {TOPICS[turn % len(TOPICS)]}.", headers, stream=turn % 2 == 0)
+            await self._chat(f"Say something about {TOPICS[turn % len(TOPICS)]}, {turn}.", headers, stream=turn % 2 == 0)
             await asyncio.sleep(self.pause_s)
 
     async def _chat(self, prompt: str, headers: dict[str, str], *, stream: bool) -> None:

@@ -5,6 +5,7 @@ Not for the whole run: a fleet that nobody asks anything goes on looking after i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
@@ -13,6 +14,7 @@ import pytest
 from fleet.local import stack
 from tests import servers
 from tests.journeys.fleet import Fleet
+from tests.journeys.load import CLOSING_S
 
 # Room for two replicas on two cores, and a calm after which the test need not wait long.
 VARIABLES = ("model.small-model.replicas.max=2", "autoscaler.cooldown_down=5s")
@@ -30,3 +32,4 @@ def fleet() -> Iterator[Fleet]:
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
         yield session
+    await asyncio.sleep(CLOSING_S)

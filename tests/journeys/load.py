@@ -10,6 +10,7 @@ from types import TracebackType
 import aiohttp
 import msgspec
 
+CLOSING_S = 0.1  # the transports of a closed session end in later turns of the loop, and a loop that ends first leaves them open
 TOPICS = ("the sea", "a clock", "winter", "bread", "a bridge", "music")
 
 
@@ -40,7 +41,7 @@ class Load:
         self._stop.set()
         await asyncio.gather(*self._tasks)
         await self._session.close()
-        await asyncio.sleep(0)  # aiohttp's transports are closed in the next turn of the loop
+        await asyncio.sleep(CLOSING_S)
 
     @property
     def total(self) -> int:

@@ -120,9 +120,7 @@ def wire(
             await _stop(plane, protocol)
             abroad.close()
             await ended(tasks)
-            await access.lines.write_queued()
-            await tenancy.close()
-            await analytics.close()
+            await _close_books(access, tenancy, analytics)
             if end is not None:
                 await end.leave()
             await store.close()
@@ -249,6 +247,13 @@ def _start(part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.create_task(part)
     task.add_done_callback(_must_not_end)
     return task
+
+
+async def _close_books(access: AccessLog, tenancy: Tenancy, analytics: Analytics) -> None:
+    """What is still to be written, settled or counted of requests that are over."""
+    await access.lines.write_queued()
+    await tenancy.close()
+    await analytics.close()
 
 
 async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -100,9 +100,12 @@ class RouterProtocol(HttpToolsProtocol):
         shape = self._shape
         read = shape.read(data) if shape is not None else None
         if shape is None or read is None:
-            self._shape = shape = self.shapes.of(data)
-            read = shape.read(data) if shape is not None else None
-        if shape is None or read is None or len(read[1]) > self.plane.limits.max_body_bytes:
+            found = self.shapes.of(data)
+            if found is None:
+                return False
+            shape, read = found
+            self._shape = shape
+        if len(read[1]) > self.plane.limits.max_body_bytes:
             return False
         self._idle_since = None
         head, body = read

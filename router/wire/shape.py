@@ -27,6 +27,7 @@ _FIXED: Final = frozenset((b"host", b"connection"))
 _UNFIT: Final = frozenset(
     (b"transfer-encoding", b"upgrade", b"expect", b"proxy-connection", b"keep-alive", b"te", b"trailer", b"content-encoding")
 )
+Whole = tuple[RequestHead, bytes]
 _ALWAYS: Final = headers.CREDENTIALS | headers.PER_REQUEST | {_LENGTH}
 
 
@@ -50,7 +51,7 @@ class Shape(Holes):
         self._taken = itemgetter(*(signs.index(value) if value in signs else n - len(kept) for n, value in enumerate(kept)))
         self._flags = head.has_connection, head.has_trace
 
-    def read(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+    def read(self, data: bytes) -> Whole | None:
         """Head and body of a message that is whole in `data`; None: its head has another shape, or it is not whole."""
         found = self.values(data)
         if found is None:
@@ -75,12 +76,13 @@ class Shapes:
         self._shapes: list[Shape] = []
         self._missed = 0
 
-    def of(self, data: bytes) -> Shape | None:
-        """The one that the head of a whole message has."""
+    def of(self, data: bytes) -> tuple[Shape, Whole] | None:
+        """The one that the head of a whole message has, and what it reads there."""
         for shape in self._shapes:
-            if shape.read(data) is not None:
+            whole = shape.read(data)
+            if whole is not None:
                 self._missed = 0
-                return shape
+                return shape, whole
         return None
 
     def learn(self, data: bytes, url: bytes, fields: Fields) -> None:

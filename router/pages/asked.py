@@ -8,10 +8,13 @@ from typing import Final
 import msgspec
 from fastapi import Request, Response
 
+from fleet import names
 from router.errors import UpstreamFailed
 from router.relay import collected
 from router.relay.collected import Answer
+from router.wire import headers
 
+_DEADLINE: Final = names.HEADER_DEADLINE.encode()
 _PASSED: Final = (b"content-type", b"retry-after", b"x-should-retry", b"x-warm-eta", b"x-request-id", b"x-route", b"x-session-id")
 
 
@@ -47,6 +50,12 @@ async def while_connected(answer: collected.Asking, request: Request) -> Answer:
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def deadline_of(request: Request) -> bytes:
+    """How long its caller waits at most, right or wrong, as lines of a head; empty: it does not say."""
+    said: list[tuple[bytes, bytes]] = request.scope["headers"]
+    return headers.lines(field for field in said if field[0] == _DEADLINE)
 
 
 def text(answer: Answer) -> str:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from router.errors import UnknownSession
 from router.models.catalogue import Plan
-from router.pages.asked import as_it_is, text, while_connected
+from router.pages.asked import as_it_is, deadline_of, text, while_connected
 from router.pages.refusals import ASKING, may
 from router.plane import DataPlane
 from router.relay import choosing, collected
@@ -99,9 +99,7 @@ def routes(plane: DataPlane) -> APIRouter:
     @api.post("/chat_completions", response_model=ChatAnswer, summary="Say something in a session.", responses=may(*ASKING))
     async def chat_completions(said: ChatMessage, request: Request) -> ChatAnswer | Response:
         session = await _known(plane, said.session_id, visit_of(request))
-        answer = await while_connected(
-            _ask(plane, said, authorization_of(request), choosing.said(said.model_dump(include=set(choosing.FIELDS)))), request
-        )
+        answer = await while_connected(_ask(plane, said, request), request)
         if answer.status != 200:
             return as_it_is(answer)
         return ChatAnswer(session_id=said.session_id, response=text(answer), model=answer.model or "", selector=session.selector)
@@ -203,8 +201,11 @@ async def _known(plane: DataPlane, session_id: str, visit: Visit | None) -> Sess
     return session if visit is None else visit.claim(session)
 
 
-async def _ask(plane: DataPlane, said: ChatMessage, authorization: bytes | None, wish: bytes | None) -> Answer:
+async def _ask(plane: DataPlane, said: ChatMessage, request: Request) -> Answer:
+    """Raises: BadRequest: what it says of the choice is wrong."""
     body: dict[str, object] = {"model": said.model or requests.AUTO, "messages": [{"role": "user", "content": said.message}]}
     if said.max_tokens is not None:
         body["max_tokens"] = said.max_tokens
-    return await collected.ask(plane, b"/v1/chat/completions", msgspec.json.encode(body), said.session_id, authorization, wish=wish)
+    wish, key = choosing.said(said.model_dump(include=set(choosing.FIELDS))), authorization_of(request)
+    raw, deadline = msgspec.json.encode(body), deadline_of(request)
+    return await collected.ask(plane, b"/v1/chat/completions", raw, said.session_id, key, wish=wish, deadline=deadline)

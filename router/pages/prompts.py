@@ -19,7 +19,7 @@ from router.choice.classify import classify
 from router.choice.question import question
 from router.errors import BadRequest
 from router.models.prices import NANO, rate
-from router.pages.asked import as_it_is, passed_fields, text, while_connected
+from router.pages.asked import as_it_is, deadline_of, passed_fields, text, while_connected
 from router.pages.refusals import ASKING, may
 from router.plane import DataPlane
 from router.relay import choosing, collected
@@ -115,7 +115,8 @@ def routes(plane: DataPlane) -> APIRouter:
 
 
 async def _ask(plane: DataPlane, body: bytes, session: str | None, wish: bytes | None, request: Request) -> Answer:
-    return await while_connected(collected.ask(plane, _CHAT, body, session, authorization_of(request), wish=wish), request)
+    key, deadline = authorization_of(request), deadline_of(request)
+    return await while_connected(collected.ask(plane, _CHAT, body, session, key, wish=wish, deadline=deadline), request)
 
 
 def _said(prompt: str) -> list[dict[str, str]]:

@@ -39,7 +39,7 @@ _SESSION: Final = {"type": "string", "pattern": "^[A-Za-z0-9._:@/+=~-]{1,128}$"}
 _HEADERS: Final = (
     ("x-session-id", _SESSION, "the session that this is a turn of"),
     ("x-route-strategy", {"type": "string"}, "how to choose for this request: `balanced; max_cost=0.01`"),
-    ("x-deadline-s", {"type": "number"}, "how long the caller waits at most, in seconds"),
+    ("x-deadline-s", {"type": "number", "minimum": 0, "maximum": 999_999}, "how long the caller waits at most, in seconds"),
 )
 _SCHEMA: Final[dict[str, Any]] = {
     "type": "object",

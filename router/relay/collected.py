@@ -38,19 +38,27 @@ Asking: TypeAlias = Coroutine[Any, Any, Answer]
 
 
 async def ask(
-    plane: DataPlane, path: bytes, body: bytes, session: str | None, authorization: bytes | None, *, wish: bytes | None = None
+    plane: DataPlane,
+    path: bytes,
+    body: bytes,
+    session: str | None,
+    authorization: bytes | None,
+    *,
+    wish: bytes | None = None,
+    deadline: bytes = b"",
 ) -> Answer:
     """Relays a request that does not stream. Cancelling it closes the engine's connection. `authorization`: whose name it is made in.
 
-    `wish`: what is asked of the choice, as in x-route-strategy.
+    `wish`: what is asked of the choice, as in x-route-strategy. `deadline`: lines with the caller's x-deadline-s.
 
     Raises:
         UpstreamFailed: the engine broke in the middle of an answer too large to hold.
     """
     own_session = session.encode() if session else None
     lines, make = (b"", Relay) if plane.traces is None else (plane.traces.inside(), traced.make)
+    lines_up = b"content-type: application/json\r\n%b%b" % (deadline, lines)
     head = RequestHead(
-        b"content-type: application/json\r\n" + lines, len(body), own_session, None, False, False, authorization, wish, None, bool(lines)
+        lines_up, len(body), own_session, None, False, False, authorization, wish, None, has_trace=bool(lines), has_deadline=bool(deadline)
     )
     sink = _Collected()
     relay = make(plane, sink, path, dialect(path), head, body)

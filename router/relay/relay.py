@@ -88,6 +88,8 @@ class Relay(Swept):
         try:
             if plane.gate is not None:
                 self.visit = plane.gate.enter(self.head.authorization)
+            if self.head.has_deadline:
+                headers.check_deadline(self.head.forward)
             self.ask = ask = requests.decode(self.body)
             plane.catalogue.check(ask.model)
             model = ask.model if self.visit is None else self.visit.asked(ask.model)

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from fleet import names
+from router.errors import BadRequest
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -40,15 +41,18 @@ _SESSION: Final = names.HEADER_SESSION.encode()
 _STRATEGY: Final = names.HEADER_STRATEGY.encode()
 PER_REQUEST: Final = frozenset((_REQUEST, _SESSION, b"traceparent"))  # what differs between the requests of any client
 _KEEP: Final = (b"keep-alive", b"close")
-_DEADLINES: Final = b"|".join((names.HEADER_DEADLINE.encode(), b"x-stainless-timeout", b"x-stainless-read-timeout"))
-_DEADLINE: Final = re.compile(rb"^(?:%b): *(\d{1,6}(?:\.\d{1,6})?)\r$" % _DEADLINES, re.MULTILINE | re.IGNORECASE).search
+_WAIT: Final = names.HEADER_DEADLINE.encode()
+_waits: Final = re.compile(rb"^%b: *([^\r\n]*)\r$" % _WAIT, re.MULTILINE | re.IGNORECASE).findall
+_SDK_WAIT: Final = re.compile(rb"^x-stainless-(?:read-)?timeout: *(\d{1,6}(?:\.\d+)?)\r$", re.MULTILINE | re.IGNORECASE).search
+_seconds: Final = re.compile(rb"\d{1,6}(?:\.\d+)?").fullmatch
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:\-]{1,128}").fullmatch
 _MOST_NAMES: Final = 1024
 _LINE: Final = b"%b: %b\r\n"
 _FORMS: Final = tuple(_LINE * count for count in range(64))
 _PASSES: Final = b"passes"
 _TRACES: Final = b"traces"
-_kept: dict[bytes, bytes] = {}  # names as they were sent -> lower case where they stay here; _PASSES or _TRACES where they go on
+_WAITS: Final = b"waits"
+_kept: dict[bytes, bytes] = {}  # names as they were sent -> lower case where they stay here; _PASSES, _TRACES or _WAITS where they go on
 
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):
@@ -64,13 +68,14 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     wish: bytes | None = None  # what the caller asks of the choice: see router.relay.choosing
     coding: bytes | None = None  # of the body: see router.wire.inflate
     has_trace: bool = False  # a field of a tracer goes on: see router.records.tracing
+    has_deadline: bool = False  # x-deadline-s goes on, right or wrong: see `check_deadline`
 
 
-def read_request(fields: Fields) -> RequestHead:
+def read_request(fields: Fields) -> RequestHead:  # noqa: PLR0912 - one loop, because it runs for every request
     """Takes fields with their names as they were sent."""
     passed: list[bytes] = []
     length, session, request_id, expects, connection, authorization, wish, coding = -1, None, None, False, b"", None, None, None
-    has_trace = False
+    has_trace = has_deadline = False
     for field in fields:
         kept = _kept.get(field[0]) or _kept_as(field[0])
         if kept is _PASSES:
@@ -96,9 +101,14 @@ def read_request(fields: Fields) -> RequestHead:
             wish = value
         elif kept == b"content-encoding":
             coding = value if coding is None else coding + b"," + value
+        elif kept is _WAITS:
+            passed += field
+            has_deadline = True
     if connection and connection not in _KEEP:
         passed = _without_named(passed, connection)
-    return RequestHead(_lines(passed), length, session, request_id, expects, bool(connection), authorization, wish, coding, has_trace)
+    return RequestHead(
+        _lines(passed), length, session, request_id, expects, bool(connection), authorization, wish, coding, has_trace, has_deadline
+    )
 
 
 def names_its_host(fields: Fields) -> bool:
@@ -113,7 +123,12 @@ def sane_id(value: bytes | None) -> bytes | None:
 
 def _kept_as(name: bytes) -> bytes:
     lower = name.lower()
-    kept = lower if lower in _NOT_UP else _TRACES if b"race" in lower else _PASSES  # traceparent, tracestate, x-datadog-trace-id, ...
+    if lower in _NOT_UP:
+        kept = lower
+    elif lower == _WAIT:
+        kept = _WAITS
+    else:
+        kept = _TRACES if b"race" in lower else _PASSES  # traceparent, tracestate, x-datadog-trace-id, ...
     if len(_kept) < _MOST_NAMES:  # callers choose names, so the table must end
         _kept[name] = kept
     return kept
@@ -160,7 +175,21 @@ def retry_after_s(fields: Fields) -> int | None:
     return int(value) if value.isdigit() and len(value) < 9 else None
 
 
+def check_deadline(lines: bytes) -> None:
+    """Takes `RequestHead.forward`. Raises: BadRequest: `x-deadline-s` is no number of seconds, or stands there twice."""
+    said = _waits(lines)
+    if len(said) > 1:
+        raise BadRequest("The header x-deadline-s is wrong: it stands there twice; send it once.", param=names.HEADER_DEADLINE)
+    if said and _seconds(said[0]) is None:
+        value = said[0][:40].decode("latin-1")
+        message = f"The header x-deadline-s is wrong: {value!r} is no number of seconds from 0 to 999999; send one such as 30 or 1.5."
+        raise BadRequest(message, param=names.HEADER_DEADLINE)
+
+
 def deadline_s(lines: bytes) -> float | None:
-    """How long a caller waits at most, as it says itself in `x-deadline-s`, or its OpenAI SDK for it. Takes `RequestHead.forward`."""
-    found = _DEADLINE(lines)
+    """How long a caller waits at most, as it says itself in `x-deadline-s`, or else its OpenAI SDK for it. Takes `RequestHead.forward`."""
+    said = _waits(lines)
+    if said and _seconds(said[0]) is not None:
+        return float(said[0])
+    found = _SDK_WAIT(lines)
     return float(found[1]) if found is not None else None

@@ -49,7 +49,7 @@ class Shape(Holes):
         self._forward = Lines(head.forward)
         self._kept = kept = (head.session, head.request_id, head.authorization, head.wish)
         self._taken = itemgetter(*(signs.index(value) if value in signs else n - len(kept) for n, value in enumerate(kept)))
-        self._flags = head.has_connection, head.has_trace
+        self._flags = head.has_connection, head.has_trace, head.has_deadline
 
     def read(self, data: bytes) -> Whole | None:
         """Head and body of a message that is whole in `data`; None: its head has another shape, or it is not whole."""
@@ -63,8 +63,8 @@ class Shape(Holes):
         session, request, authorization, wish = self._taken((*values, *self._kept))
         if request is not None:
             request = headers.sane_id(request)
-        has_connection, has_trace = self._flags
-        return RequestHead(forward, len(body), session, request, False, has_connection, authorization, wish, None, has_trace), body
+        connection, trace, deadline = self._flags
+        return RequestHead(forward, len(body), session, request, False, connection, authorization, wish, None, trace, deadline), body
 
 
 class Shapes:

@@ -15,8 +15,9 @@ from router.cold.eta import UNKNOWN, Warmth, warmth
 from router.cold.hold import Fate, OnCold, fate
 from router.cold.queue import FairQueue
 from router.cold.room import Room
+from router.errors import BadRequest
 from router.replicas import ramp
-from router.wire.headers import deadline_s
+from router.wire.headers import check_deadline, deadline_s
 
 SOON, LATE = Warmth(5.0, known=True), Warmth(600.0, known=True)
 
@@ -69,6 +70,10 @@ def test_patience_ends_before_the_callers_own_deadline(deadline: float | None, a
         (b"accept: */*\r\nx-deadline-s: 1.5\r\nx-a: b\r\n", 1.5),
         (b"x-stainless-timeout: 30\r\n", 30.0),
         (b"x-stainless-read-timeout: 600.0\r\n", 600.0),
+        (b"x-stainless-read-timeout: 600.0\r\nX-Deadline-S: 5\r\n", 5.0),
+        (b"x-deadline-s: 29.999999523162842\r\n", 29.999999523162842),
+        (b"x-deadline-s: 0\r\n", 0.0),
+        (b"x-stainless-read-timeout: soon\r\n", None),
         (b"x-deadline-s: soon\r\n", None),
         (b"x-deadline-s: -1\r\n", None),
         (b"x-deadline-s: 1e9\r\n", None),
@@ -79,6 +84,48 @@ def test_patience_ends_before_the_callers_own_deadline(deadline: float | None, a
 )
 def test_a_caller_may_say_how_long_it_waits(lines: bytes, found: float | None) -> None:
     assert deadline_s(lines) == found
+
+
+WRONG = [
+    "",
+    "soon",
+    "-1",
+    "+1",
+    "nan",
+    "inf",
+    "Infinity",
+    "1e3",
+    "1,5",
+    "1.",
+    ".5",
+    "0x10",
+    "1_000",
+    "1000000",
+    "9" * 400,
+    "5s",
+    "5 5",
+    "\xb2",
+]
+
+
+@pytest.mark.parametrize("value", WRONG)
+def test_a_wait_that_is_no_number_of_seconds_is_named(value: str) -> None:
+    with pytest.raises(BadRequest, match="x-deadline-s") as caught:
+        check_deadline(b"accept: */*\r\nX-Deadline-S: %b\r\nx-a: b\r\n" % value.encode("latin-1"))
+    assert caught.value.param == "x-deadline-s"
+    assert len(str(caught.value)) < 250
+
+
+def test_a_wait_that_is_said_twice_is_named() -> None:
+    with pytest.raises(BadRequest, match="twice"):
+        check_deadline(b"x-deadline-s: 5\r\naccept: */*\r\nx-deadline-s: 5\r\n")
+
+
+@given(st.integers(0, 999_999), st.one_of(st.just(""), st.integers(0, 10**20).map(lambda n: f".{n}")))
+def test_any_number_of_seconds_below_a_million_is_taken(whole: int, part: str) -> None:
+    lines = f"x-deadline-s: {whole}{part}\r\n".encode()
+    check_deadline(lines)
+    assert deadline_s(lines) == float(f"{whole}{part}")
 
 
 # expectations and levels

@@ -1,0 +1,98 @@
+"""Headers of our own that a caller gets wrong: told with the header's name, behind known heads and unknown ones, and never sent on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from router.wire import headers
+from tests.router.client import chat, post
+from tests.router.conftest import SPEC, Running, Start, with_limits
+from tests.router.upstream import says_hello
+
+ENGINES = [("a", says_hello)]
+RELAYED = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/messages", "/v1/responses", "/tokenize"]
+PAGES = [
+    ("/chat/completions", {"prompt": "hi"}),
+    ("/api/generate", {"prompt": "hi"}),
+    ("/chat_completions", {"session_id": "mine", "message": "hi"}),
+]
+WRONG = [
+    ("x-deadline-s", "soon", "x-deadline-s"),
+    ("x-deadline-s", "-1", "x-deadline-s"),
+    ("X-Deadline-S", "nan", "x-deadline-s"),
+    ("x-deadline-s", "1e9", "x-deadline-s"),
+    ("x-deadline-s", "", "x-deadline-s"),
+    ("x-session-id", "", "session_id"),
+    ("x-session-id", "two words", "session_id"),
+    ("x-session-id", "x" * 129, "session_id"),
+    ("x-route-strategy", "fastest", "strategy"),
+    ("x-route-strategy", "max_cost=-1", "max_cost"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "param"), WRONG)
+async def test_a_wrong_header_of_ours_is_refused_and_the_connection_goes_on(start: Start, name: str, value: str, param: str) -> None:
+    router: Running = await start(engines=ENGINES)
+    async with await router.connect() as caller:
+        await caller.send(chat(headers={name: value}))
+        reply = await caller.reply()
+        assert (reply.status, reply.json["error"]["param"]) == (400, param)
+        assert reply.json["error"]["type"] == "invalid_request_error"
+        await caller.send(chat())
+        assert (await caller.reply()).status == 200
+    assert router.heard() == 1
+
+
+@pytest.mark.parametrize("path", RELAYED)
+async def test_every_relayed_path_reads_how_long_its_caller_waits(start: Start, path: str) -> None:
+    router: Running = await start(engines=ENGINES)
+    reply = await router.call(post(path, {"model": "large"}, {"x-deadline-s": "inf"}))
+    assert (reply.status, reply.json["error"]["param"]) == (400, "x-deadline-s")
+    assert router.heard() == 0
+
+
+async def test_a_wrong_wait_is_seen_behind_a_head_that_is_known(start: Start) -> None:
+    router: Running = await start(engines=ENGINES)
+    said = []
+    async with await router.connect() as caller:
+        for value in ("1", "2", "3", "-3", "4", "nan", "5"):
+            await caller.send(chat(headers={"x-deadline-s": value}))
+            said.append((await caller.reply()).status)
+        found = router.wired.protocol.shapes.of(chat(headers={"x-deadline-s": "6"}))
+    assert said == [200, 200, 200, 400, 200, 400, 200]
+    assert found is not None, "the head is recognised, whatever it says of the wait"
+    assert found[1][0].has_deadline
+
+
+async def test_a_wait_that_is_said_twice_is_refused_behind_any_head(start: Start) -> None:
+    router: Running = await start(engines=ENGINES)
+    twice = chat(headers={"x-deadline-s": "5", "X-Deadline-S": "6"})
+    async with await router.connect() as caller:
+        for _ in range(4):
+            await caller.send(twice)
+            assert (await caller.reply()).json["error"]["param"] == "x-deadline-s"
+    assert router.heard() == 0
+
+
+@pytest.mark.parametrize(("path", "body"), PAGES)
+async def test_whatever_asks_a_model_refuses_a_wrong_wait(start: Start, path: str, body: dict[str, str]) -> None:
+    router: Running = await start(engines=ENGINES)
+    await router.call(post("/initiate_call", {"session_id": "mine"}))
+    reply = await router.call(post(path, body, {"x-deadline-s": "never"}))
+    assert (reply.status, reply.json["error"]["param"]) == (400, "x-deadline-s")
+    assert router.heard() == 0
+
+
+@pytest.mark.parametrize(("path", "body"), PAGES)
+async def test_whatever_asks_a_model_waits_no_longer_than_its_caller(start: Start, path: str, body: dict[str, str]) -> None:
+    patient = tuple(replace(route, hold_s=600.0) for route in SPEC.routes)  # for longer than this test waits
+    router: Running = await start(spec=replace(with_limits(max_held=8), routes=patient))
+    await router.call(post("/initiate_call", {"session_id": "mine"}))
+    reply = await router.call(post(path, body, {"x-deadline-s": "0.8"}))
+    assert (reply.status, reply.json["error"]["code"]) == (503, "model_not_warm")
+
+
+def test_a_head_without_a_wait_is_not_looked_at_for_one() -> None:
+    assert not headers.read_request([(b"host", b"r"), (b"x-stainless-read-timeout", b"soon")]).has_deadline

@@ -3,34 +3,35 @@
 .DELETE_ON_ERROR:
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.installed
+RUNNING := .venv/.running
+COMPLETE := .venv/.installed
 WORKERS ?= 4
+COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet
 
 .PHONY: help setup tools up down status test check format render validate terraform-check plan deploy bench bench-autoscaler simulate gate soak chaos fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## create .venv with everything that requirements.lock names
+setup: $(COMPLETE) ## create .venv with everything: what a running system needs, and what tests and linters need
 
-$(STAMP): requirements.lock pyproject.toml
+$(RUNNING): requirements-run.lock pyproject.toml
 	@$(PYTHON) tools/check_python.py
-	@echo "setting up .venv with what requirements.lock names: a minute or two, once"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(PYTHON) tools/set_up.py running
 
-tools: setup ## build Nomad and Consul where they are not installed (about 15 minutes, once)
+$(COMPLETE): requirements.lock $(RUNNING)
+	@$(PYTHON) tools/set_up.py everything
+
+tools: $(RUNNING) ## build Nomad and Consul where they are not installed (about 15 minutes, once)
 	@$(BIN)/python -m fleet.local.build
 
-up: setup ## start the whole system on this machine and chat with it once
+up: $(RUNNING) ## start the whole system on this machine and chat with it once
 	@$(BIN)/warmfleet up
 
-down: setup ## stop it and remove what it kept
+down: $(RUNNING) ## stop it and remove what it kept
 	@$(BIN)/warmfleet down
 
-status: setup ## what is up, and where
+status: $(RUNNING) ## what is up, and where
 	@$(BIN)/warmfleet status || test $$? -eq 3
 
 test: export PYTHONDONTWRITEBYTECODE := # tests start hundreds of programs; without it, each would compile all of ours
@@ -47,19 +48,19 @@ check: setup ## linters, types, layers, the fleet description, generated documen
 format: setup ## let ruff format everything
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-render: setup ## write jobs/*.nomad.hcl from jobs/fleet.toml
+render: $(RUNNING) ## write jobs/*.nomad.hcl from jobs/fleet.toml
 	@$(BIN)/warmfleet render
 
-validate: setup ## ask Nomad whether it would take the rendered jobs
+validate: $(RUNNING) ## ask Nomad whether it would take the rendered jobs
 	@$(BIN)/warmfleet validate
 
 terraform-check: setup ## terraform fmt, validate and test on terraform/ (needs terraform and Go; providers are stood in for)
 	@$(BIN)/python tools/terraform/check.py
 
-plan: setup ## what deploy would change, in the local system while it is up, else in the fleet (JOBS="..." for some)
+plan: $(RUNNING) ## what deploy would change, in the local system while it is up, else in the fleet (JOBS="..." for some)
 	@$(BIN)/warmfleet plan $(JOBS) || test $$? -eq 1
 
-deploy: setup ## bring the jobs to what the description says, warm before they get traffic (JOBS="..." for some)
+deploy: $(RUNNING) ## bring the jobs to what the description says, warm before they get traffic (JOBS="..." for some)
 	@$(BIN)/warmfleet deploy $(JOBS)
 
 bench: setup tools ## the router beside Envoy and vllm-router: CPU and memory, about 12 minutes on a quiet machine
@@ -84,9 +85,9 @@ simulate: setup ## what scaling would have done: TRACE=file.csv [PEAK=20]
 	@test -n "$(TRACE)" || { echo "say which: make simulate TRACE=bench/traces/nasa1995_jul_1min.csv, or a CSV of minute,requests of yours" >&2; exit 2; }
 	$(BIN)/warmfleet simulate --trace "$(TRACE)" --peak-replicas $(or $(PEAK),20) --compare target
 
-lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-	  --no-annotate --no-header --no-emit-index-url -o requirements.lock
+lock: ## resolve pyproject.toml anew into requirements.lock, and what a running system needs of it into requirements-run.lock (needs uv)
+	$(COMPILE) --all-extras -o requirements.lock
+	$(COMPILE) --extra local --extra checkout -c requirements.lock -o requirements-run.lock
 
 clean: ## remove .venv and caches in the checkout; a running system must be down first
 	@test ! -e .warmfleet || { echo "the system is up: run make down first" >&2; exit 1; }

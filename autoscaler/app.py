@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # numpy may be missing
     from autoscaler.forecast.learner import Learner
 
 _SCRAPE_S = (0.25, 2.0)
+_NOMAD_S = 5.0  # Nomad gives an autoscaler that is told to stop 15 s, and a pass that waits for Nomad is finished first
 _FLUSH_S = 10.0
 
 Run = Callable[[], Coroutine[None, None, None]]
@@ -140,7 +141,8 @@ def _scrape_s(spec: Spec) -> float:
 
 def _nomad(spec: Spec, environment: Mapping[str, str]) -> Nomad:
     fleet = spec.fleet
-    return Nomad(fleet.nomad, token=environment.get("NOMAD_TOKEN"), namespace=fleet.namespace, region=fleet.region)
+    token = environment.get("NOMAD_TOKEN")
+    return Nomad(fleet.nomad, token=token, namespace=fleet.namespace, region=fleet.region, timeout_s=_NOMAD_S)
 
 
 def _learner(spec: Spec) -> Learner | None:

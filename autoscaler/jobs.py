@@ -1,18 +1,19 @@
 """Nomad as the loop sees it: read one job, order one count.
 
-Nomad's client blocks, so every call runs in a thread. Everything that decides is read in one go; the job's modify index is read
+Nomad's client blocks, so calls stand in a line of their own. Everything that decides is read in one go; the job's modify index is read
 first, so that a change between the reads makes the order fail (Conflict) instead of going through on old numbers.
 Judges only whether Nomad would take an order at all (`obstacle`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
+from autoscaler.line import Line
 from fleet.errors import Refused
 from fleet.names import GROUP
 from fleet.nomad import Allocation, JobInfo, Nomad, Rollout, Unplaced
@@ -58,28 +59,32 @@ class Jobs(Protocol):
         """Raises: Conflict, Blocked, or another ControlPlaneError."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NomadJobs:
+    """`patience_s`: longest wait for an answer about one job, however many wait for theirs."""
+
     nomad: Nomad
+    patience_s: float = 30.0
+    _line: Line = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._line = Line(f"Nomad at {self.nomad.address}", self.patience_s)
 
     async def read(self, job_id: str) -> JobView:
         try:
-            return await asyncio.to_thread(_read, self.nomad, job_id)
+            return await self._line.ask(partial(_read, self.nomad, job_id))
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise Refused(
                 f"what Nomad says of job {job_id} is not understood ({error!r}): see what answers at {self.nomad.address}"
             ) from error
 
     async def order(self, order: Order) -> None:
-        await asyncio.to_thread(
-            self.nomad.scale,
-            order.job_id,
-            GROUP,
-            order.count,
-            modify_index=order.modify_index,
-            message=order.sentence,
-            meta=order.inputs,
-        )
+        await self._line.ask(partial(_scaled, self.nomad, order))
+
+
+def _scaled(nomad: Nomad, order: Order) -> None:
+    message, meta = order.sentence, order.inputs
+    nomad.scale(order.job_id, GROUP, order.count, modify_index=order.modify_index, message=message, meta=meta)
 
 
 def _read(nomad: Nomad, job_id: str) -> JobView:

@@ -1,8 +1,9 @@
 """One pass over all models: read, decide, act, publish; again after `interval_s`, and at once when a term begins.
 
 Laws: what goes wrong with one model holds that model only. Where Nomad or Consul does not answer, the model is held and its
-sentence says so. An order is made on the job as it was read in the same pass. What a decision leaves to the next one is kept only
-once Nomad and Consul have it, so that a pass that failed half-way is decided afresh.
+sentence says so; the pass ends all the same, because a wait for either is bounded, however many models there are (line.py for Nomad).
+An order is made on the job as it was read in the same pass. What a decision leaves to the next one is kept only once Nomad and Consul
+have it, so that a pass that failed half-way is decided afresh.
 Hands off: who does not lead, and shadow mode, read and decide, and neither order nor publish; paused, it publishes all the same.
 Knows no HTTP, no environment and no log format.
 """

@@ -6,6 +6,7 @@
     ├── StackError             ours or the machine's: the local system did not come up, or is only half up
     └── ControlPlaneError      Nomad or Consul
         ├── Unreachable        no answer, or none for now; it may be asked again
+        │   └── Silent         it took the question, and had not answered when the time was over
         └── Refused            an answer that says no
             ├── Conflict       somebody else changed the job first (check-and-set lost)
             └── Blocked        the job is in a deployment; try again when it has ended
@@ -56,6 +57,10 @@ class ControlPlaneError(WarmfleetError):
 
 
 class Unreachable(ControlPlaneError):
+    pass
+
+
+class Silent(Unreachable):
     pass
 
 

@@ -1,7 +1,8 @@
 """Nomad, as command line and autoscaler use it.
 
 The only user of python-nomad. It closes what that library leaves open: TLS verification (off by default there), one HTTP session
-for all endpoints, environment variables that override arguments, the missing scale call, namespaces on every call, and its errors.
+for all endpoints, environment variables that override arguments, a timeout and a namespace on every call, the missing scale call, and
+its errors.
 Calls block; from an event loop they run in a thread. A job is Nomad's own JSON, opaque to everyone but this module.
 """
 
@@ -15,14 +16,16 @@ from typing import Any, NewType
 
 import nomad
 import requests
+import urllib3
 from nomad.api import exceptions
 
 from fleet import placement
-from fleet.errors import Blocked, Conflict, Refused, Unreachable
+from fleet.errors import Blocked, Conflict, Refused, Silent, Unreachable
 
 Job = NewType("Job", dict[str, Any])
 
-_TIMEOUT_S = 10
+_TIMEOUT_S = 30.0
+_TIMES_UP = (requests.Timeout, urllib3.exceptions.TimeoutError)  # the second where an answer had begun
 _UNWELL = (429, 502, 503, 504)
 _LEADERLESS = ("No cluster leader", "leadership lost", "leadership transfer", "Not ready to serve consistent reads", "No path to region")
 """What a server says for the seconds of an election, with the status of any other refusal."""
@@ -104,9 +107,10 @@ class Nomad:
     Args:
         address: base URL, `http://127.0.0.1:4646`. TLS certificates are verified.
         environment: NOMAD_CACERT, a file with the CA of the server's certificate; NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY, our own.
+        timeout_s: to connect, and between two parts of an answer.
 
-    Every method raises Unreachable when there is no answer, or none for now (an election, a limit of requests), and Refused with Nomad's
-    own words when the answer is no.
+    Every method raises Unreachable when there is no answer, or none for now (an election, a limit of requests), Silent of that kind when
+    the time was over, and Refused with Nomad's own words when the answer is no.
     """
 
     def __init__(
@@ -127,12 +131,12 @@ class Nomad:
             token=token,
             namespace=namespace,
             region=region,
-            timeout=timeout_s,
             verify=environment.get("NOMAD_CACERT") or True,
             cert=tuple(environment.get(name, "") for name in ("NOMAD_CLIENT_CERT", "NOMAD_CLIENT_KEY")),
             session=session,
         )
         self._namespace = namespace
+        self._timeout_s = timeout_s
 
     def parse(self, hcl: str) -> Job:
         """HCL to a job, by Nomad's own parser. Raises: Refused: with the parser's message and line."""
@@ -237,8 +241,9 @@ class Nomad:
 
     def _call(self, *path: str, method: str, params: dict[str, Any] | None = None, json: Any = None, text: bool = False) -> Any:
         params = {"namespace": self._namespace, **(params or {})}
+        url, wait_s = "v1/" + "/".join(path), self._timeout_s  # the library's own timeout reaches only calls that its endpoints make
         try:
-            response = self._api.jobs._request(method=method, endpoint="v1/" + "/".join(path), params=params, json=json)
+            response = self._api.jobs._request(method=method, endpoint=url, params=params, json=json, timeout=wait_s)
         except (exceptions.TimeoutNomadException, requests.RequestException) as error:
             raise self._away(type(error).__name__, error) from error
         except exceptions.BaseNomadException as error:
@@ -251,6 +256,8 @@ class Nomad:
     def _away(self, said: str, cause: object) -> Unreachable:
         if "CERTIFICATE_VERIFY_FAILED" in str(cause):
             return Unreachable(f"{self.address} shows a certificate that is not trusted: name the file of its CA in NOMAD_CACERT")
+        if isinstance(cause, BaseException) and any(isinstance(each, _TIMES_UP) for each in (cause, *cause.args)):
+            return Silent(f"Nomad at {self.address} does not answer within {self._timeout_s:g} s")
         return Unreachable(f"Nomad at {self.address} does not answer: {said}")
 
     def _refusal(self, error: exceptions.BaseNomadException) -> Exception:

@@ -1,40 +1,40 @@
 """The command `warmfleet`.
 
 Each command lives with what it does; this module only names them, and turns a WarmfleetError into one message and exit code 1.
-Commands are imported when they are called. Those of other packages are found through the entry points `warmfleet.commands`, because
-the shared words know nobody; one whose optional packages are not installed says so when it is called.
+Commands are imported when they are called, not when they are listed. Those of other packages are found through the entry points
+`warmfleet.commands`, because the shared words know nobody; one whose optional packages are not installed says so when it is called.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 from importlib.metadata import EntryPoints, entry_points
-from typing import Any, Never
+from typing import Any
 
 import click
 
 from fleet.errors import WarmfleetError
+from fleet.lazy import Lazy
 
 _COMMANDS = {
-    "up": "fleet.local.commands:up",
-    "down": "fleet.local.commands:down",
-    "status": "fleet.local.commands:status",
-    "check": "fleet.commands:check",
-    "render": "fleet.commands:render",
-    "validate": "fleet.commands:validate",
-    "plan": "fleet.deploy.commands:plan",
-    "deploy": "fleet.deploy.commands:deploy",
-    "rollback": "fleet.deploy.commands:rollback",
-    "scale": "fleet.deploy.commands:scale",
-    "jobs": "fleet.deploy.commands:jobs",
-    "docs": "fleet.commands:docs",
-    "boards": "fleet.boards.commands:boards",
-    "reload": "fleet.reload:reload",
-    "key": "fleet.key:key",
-    "explain": "fleet.live:explain",
-    "pause": "fleet.live:pause",
-    "resume": "fleet.live:resume",
+    "up": Lazy("fleet.local.commands:up", "Start the whole system on this machine and chat with it once."),
+    "down": Lazy("fleet.local.commands:down", "Stop everything that `up` started and remove its folder."),
+    "status": Lazy("fleet.local.commands:status", "Say what is up."),
+    "check": Lazy("fleet.commands:check", "Judge the fleet description and the jobs it makes."),
+    "render": Lazy("fleet.commands:render", "Make the Nomad jobs from the fleet description."),
+    "validate": Lazy("fleet.commands:validate", "Ask a real Nomad whether it would take every job."),
+    "plan": Lazy("fleet.deploy.commands:plan", "Show what `deploy` would change, and whether it fits."),
+    "deploy": Lazy("fleet.deploy.commands:deploy", "Bring jobs to what the description says, warm before traffic."),
+    "rollback": Lazy("fleet.deploy.commands:rollback", "Go back to an earlier version of a job, warm before traffic."),
+    "scale": Lazy("fleet.deploy.commands:scale", "Set a model's replicas by hand, and wait until they are warm."),
+    "jobs": Lazy("fleet.deploy.commands:jobs", "List the fleet's jobs as Nomad has them."),
+    "docs": Lazy("fleet.commands:docs", "Make the tables of docs/ anew."),
+    "boards": Lazy("fleet.boards.commands:boards", "Make Datadog's dashboard, monitors and SLO for the fleet."),
+    "reload": Lazy("fleet.reload:reload", "Let running routers take over the description."),
+    "key": Lazy("fleet.key:key", "Make a key for a tenant, and its hash for fleet.toml."),
+    "explain": Lazy("fleet.live:explain", "Say why a model has as many replicas as it has."),
+    "pause": Lazy("fleet.live:pause", "Stop all scaling of the fleet until `resume`."),
+    "resume": Lazy("fleet.live:resume", "Let the fleet be scaled again."),
 }
 
 
@@ -43,11 +43,12 @@ class _Commands(click.Group):
         return [*_COMMANDS, *sorted(_elsewhere().names)]
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return _command_elsewhere(name)
-        module, attribute = _COMMANDS[name].split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        lazy = _lazy(name)
+        return None if lazy is None else lazy.command(name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.sentence) for name in self.list_commands(context) if (lazy := _lazy(name))])
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -61,22 +62,16 @@ def _elsewhere() -> EntryPoints:
     return entry_points(group="warmfleet.commands")
 
 
-def _command_elsewhere(name: str) -> click.Command | None:
+def _lazy(name: str) -> Lazy | None:
+    """Raises: TypeError: an entry point leads to something else."""
+    if name in _COMMANDS:
+        return _COMMANDS[name]
     for found in _elsewhere().select(name=name):
-        try:
-            command: click.Command = found.load()
-        except ModuleNotFoundError as error:
-            return _absent(name, error)
-        return command
+        lazy = found.load()
+        if not isinstance(lazy, Lazy):
+            raise TypeError(f"the entry point {found.value} of {name} is no fleet.lazy.Lazy")
+        return lazy
     return None
-
-
-def _absent(name: str, error: ModuleNotFoundError) -> click.Command:
-    def say() -> Never:
-        raise WarmfleetError(f"`warmfleet {name}` needs the Python package {error.name}: install warmfleet with its extras") from error
-
-    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-    return click.Command(name, callback=say, context_settings=anything, short_help=f"(needs the Python package {error.name})")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

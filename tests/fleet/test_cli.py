@@ -1,12 +1,47 @@
-"""The command line names every command, also those of packages that it does not know."""
+"""The command line names every command, also those of packages that it does not know, and imports none that is not called."""
 
-from importlib.metadata import EntryPoint, EntryPoints
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from fleet import cli
+from fleet.lazy import Lazy
+
+COMMAND_LINE = """
+import json, sys
+from fleet.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+HEAVY = {"numpy", "lightgbm", "fastapi", "pydantic", "aiohttp", "requests", "rich", "jinja2"}
+NOT_FOR_STATUS = {"numpy", "lightgbm", "fastapi"}
+
+
+@pytest.fixture
+def guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that brings the command `guess`, which needs what nobody has."""
+    about = tmp_path / "guess-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: guess\nVersion: 1.0\n", "utf-8")
+    (about / "entry_points.txt").write_text("[warmfleet.commands]\nguess = guessing:COMMAND\nwrong = guessing:WRONG\n", "utf-8")
+    module = "from fleet.lazy import Lazy\nCOMMAND = Lazy('no_such_package.commands:main', 'Guess well.')\nWRONG = 'Guess'\n"
+    (tmp_path / "guessing.py").write_text(module, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "guessing", raising=False)
+
+
+def imported(*words: str) -> set[str]:
+    """All modules that a process has which runs `warmfleet` with these words."""
+    ran = subprocess.run([sys.executable, "-c", COMMAND_LINE, *words], capture_output=True, text=True, check=False)
+    return set(json.loads(ran.stderr.splitlines()[-1]))
 
 
 def test_help_lists_the_commands_of_other_packages_too() -> None:
@@ -19,17 +54,39 @@ def test_a_command_that_nobody_has_is_a_usage_error() -> None:
     assert CliRunner().invoke(cli.main, ["nonsense"]).exit_code == 2
 
 
-def test_a_command_whose_packages_are_absent_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = EntryPoints([EntryPoint("guess", "no_such_package.commands:main", "warmfleet.commands")])
-    monkeypatch.setattr(cli, "entry_points", absent.select)
-    assert "needs the Python package no_such_package" in CliRunner().invoke(cli.main, ["--help"]).output
-    said = CliRunner().invoke(cli.main, ["guess", "--any", "option"])
-    assert said.exit_code == 1
-    assert "install warmfleet with its extras" in said.stderr
+@pytest.mark.usefixtures("guess")
+def test_a_command_whose_packages_are_absent_is_listed_and_says_which() -> None:
+    (guess,) = entry_points(group="warmfleet.commands", name="guess")
+    listed = Lazy.command(guess.load(), "guess")
+    assert listed.get_short_help_str() == "Guess well."
+    for rest in (["--any", "option"], ["--help"]):
+        said = CliRunner().invoke(cli.main, ["guess", *rest])
+        assert said.exit_code == 1
+        assert "needs the Python package no_such_package" in said.stderr
+        assert "`make setup`" in said.stderr
 
 
-def test_every_command_explains_itself() -> None:
+@pytest.mark.usefixtures("guess")
+def test_an_entry_point_that_is_no_command_is_named() -> None:
+    said = CliRunner().invoke(cli.main, ["wrong"])
+    assert isinstance(said.exception, TypeError)
+    assert "guessing:WRONG" in str(said.exception)
+
+
+def test_every_command_explains_itself_as_it_is_listed() -> None:
     context = click.Context(cli.main)
+    help_said = " ".join(CliRunner().invoke(cli.main, ["--help"], terminal_width=200).output.split())
     for name in cli.main.list_commands(context):
         command = cli.main.get_command(context, name)
-        assert command is not None and command.get_short_help_str()
+        assert command is not None
+        assert f"{name} {command.get_short_help_str(limit=120)}" in help_said
+
+
+def test_help_imports_no_command() -> None:
+    assert imported("--help") & HEAVY == set()
+
+
+def test_status_imports_neither_the_routers_nor_the_autoscalers_packages(tmp_path: Path) -> None:
+    loaded = imported("status", "--state", str(tmp_path / "none"))
+    assert "fleet.local.status" in loaded
+    assert loaded & NOT_FOR_STATUS == set()

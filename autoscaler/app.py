@@ -101,7 +101,7 @@ def wire(spec: Spec, outside: Outside) -> Wired:
     ports = Ports(
         catalogue=consul,
         metrics=Scraper(outside.session, _scrape_s(spec), time.time),
-        jobs=NomadJobs(_nomad(spec, outside.environment)),
+        jobs=NomadJobs(_nomad(spec, outside.environment), spec.fleet.name),
         states=ConsulStates(consul, names, lease.fence),
         lease=lease,
         pauses=ConsulPauses(consul, names.pause),

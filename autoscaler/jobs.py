@@ -17,6 +17,7 @@ from autoscaler.line import Line
 from fleet.errors import Refused
 from fleet.names import GROUP
 from fleet.nomad import Allocation, JobInfo, Nomad, Rollout, Unplaced
+from fleet.owner import ADVICE, stranger
 
 ANY = (0, sys.maxsize)
 
@@ -61,9 +62,13 @@ class Jobs(Protocol):
 
 @dataclass(slots=True)
 class NomadJobs:
-    """`patience_s`: longest wait for an answer about one job, however many wait for theirs."""
+    """`fleet`: of jobs that another one, or somebody else, has deployed nothing is known and none is scaled.
+
+    `patience_s`: longest wait for an answer about one job, however many wait for theirs.
+    """
 
     nomad: Nomad
+    fleet: str
     patience_s: float = 30.0
     _line: Line = field(init=False)
 
@@ -72,7 +77,7 @@ class NomadJobs:
 
     async def read(self, job_id: str) -> JobView:
         try:
-            return await self._line.ask(partial(_read, self.nomad, job_id))
+            return await self._line.ask(partial(_read, self.nomad, self.fleet, job_id))
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise Refused(
                 f"what Nomad says of job {job_id} is not understood ({error!r}): see what answers at {self.nomad.address}"
@@ -87,12 +92,14 @@ def _scaled(nomad: Nomad, order: Order) -> None:
     nomad.scale(order.job_id, GROUP, order.count, modify_index=order.modify_index, message=message, meta=meta)
 
 
-def _read(nomad: Nomad, job_id: str) -> JobView:
+def _read(nomad: Nomad, fleet: str, job_id: str) -> JobView:
     job = nomad.job(job_id)
     if job is None:
         return JobView(0, 0, obstacle=f"job {job_id} is not registered in Nomad: deploy the fleet")
     if job.stopped:
         return JobView(0, job.modify_index, obstacle=f"job {job_id} is stopped: start it, or take the model out of the fleet")
+    if whose := stranger(job.meta, fleet):
+        return JobView(0, job.modify_index, obstacle=f"job {job_id} {whose}, so it is left alone: {ADVICE}")
     if GROUP not in job.counts:
         return JobView(0, job.modify_index, obstacle=f"job {job_id} has no group {GROUP!r}: it is not one that warmfleet rendered")
     return _read_live(nomad, job)

@@ -149,7 +149,7 @@ def scale(*, target: Find, detach: bool, no_prompt: bool, message: str, model: s
         models = found.models(prompts=not no_prompt)
         if model not in models:
             raise SpecError((Finding("MODEL", "", f"no model {model} in the description; there are: {', '.join(models)}"),))
-        outcome = _scaled(found, models[model], Wanted(model, found.names.job(model), count, message), detach=detach)
+        outcome = _scaled(found, models[model], Wanted(found.names.fleet, model, found.names.job(model), count, message), detach=detach)
     click.echo(outcome.text, err=outcome.code != OK)
     raise SystemExit(outcome.code)
 

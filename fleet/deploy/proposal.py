@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from fleet import names
 from fleet.deploy import jobs
 from fleet.deploy.diff import Line, changes
 from fleet.deploy.nomad import Delivery, Deployment, Plan, is_denied
 from fleet.errors import Finding, Refused, SpecError
 from fleet.nomad import Job, JobInfo, Unplaced
+from fleet.owner import stranger
 
 Way = Literal["nothing", "start", "beside", "one by one", "by its rules", "in place"]
 
@@ -124,10 +124,8 @@ def refreshed(nomad: Delivery, proposal: Proposal, wish: Wish) -> Proposal:
 def _stranger(live: JobInfo | None, wish: Wish) -> Finding | None:
     if live is None or live.stopped or wish.take_over:
         return None
-    owner = live.meta.get(names.JOB_META_FLEET, "")
-    if owner == wish.fleet:
+    if not (whose := stranger(live.meta, wish.fleet)):
         return None
-    whose = f"belongs to fleet {owner!r}" if owner else "was deployed by something else"
     return Finding(live.job_id, "", f"runs already and {whose}; give it another name (fleet.name), or say --take-over to replace it")
 
 

@@ -24,13 +24,15 @@ from fleet.deploy.warmth import Replica
 from fleet.errors import Blocked, Refused, WarmfleetError
 from fleet.names import GROUP
 from fleet.nomad import JobInfo, Unplaced
+from fleet.owner import ADVICE, stranger
 from fleet.units import format_duration
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """So many replicas of a model. `message` stands in Nomad's scaling events."""
+    """So many replicas of a model of a fleet. `message` stands in Nomad's scaling events."""
 
+    fleet: str
     part: str
     job_id: str
     count: int
@@ -48,7 +50,7 @@ class Scaling:
     sleep: Callable[[float], None] = time.sleep
 
     def to(self, wanted: Wanted, *, detach: bool = False) -> Outcome:
-        """Raises: WarmfleetError: the model is not deployed, or is being deployed. Conflict, Unreachable, Refused."""
+        """Raises: WarmfleetError: the model is not deployed, is being deployed, or is not this fleet's. Conflict, Unreachable, Refused."""
         info = self._found(wanted)
         if not detach:
             self.model.warmth.reach()  # now, while nothing is ordered
@@ -65,6 +67,8 @@ class Scaling:
         info = self.nomad.job(wanted.job_id)
         if info is None or info.stopped:
             raise WarmfleetError(f"{wanted.part} is not deployed: run `warmfleet deploy {wanted.part}`")
+        if whose := stranger(info.meta, wanted.fleet):
+            raise WarmfleetError(f"job {wanted.job_id} {whose}, and is scaled by whoever deployed it: {ADVICE}")
         return info
 
     def _ordered(self, wanted: Wanted, info: JobInfo) -> tuple[int, str]:

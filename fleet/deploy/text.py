@@ -11,6 +11,7 @@ from fleet.deploy import jobs
 from fleet.deploy.diff import Kind, Line
 from fleet.deploy.proposal import Proposal
 from fleet.nomad import JobInfo
+from fleet.owner import owner
 
 _COLOURS: dict[Kind, str | None] = {"added": "green", "deleted": "red", "edited": "yellow", "none": None}
 
@@ -36,7 +37,7 @@ def why_no_room(proposal: Proposal) -> str:
 def left_over(fleet: str, described: Collection[str], infos: Iterable[JobInfo]) -> Iterator[str]:
     """A line for each job of this fleet that runs and is not among the `described` job ids: of a model that was taken out, for example."""
     for info in infos:
-        if info.meta.get(names.JOB_META_FLEET) == fleet and not info.stopped and info.job_id not in described:
+        if owner(info.meta) == fleet and not info.stopped and info.job_id not in described:
             yield (
                 f"{info.job_id} runs and is not in the description: it is scaled by nobody and keeps what it occupies; "
                 f"`nomad job stop {info.job_id}` ends it"
@@ -46,8 +47,8 @@ def left_over(fleet: str, described: Collection[str], infos: Iterable[JobInfo]) 
 def jobs_table(fleet: str, infos: Iterable[JobInfo]) -> str:
     rows = [("job", "status", "version", "replicas", "runs", "deployed by")]
     for info in infos:
-        owner = info.meta.get(names.JOB_META_FLEET, "")
-        by = "this fleet" if owner == fleet else f"fleet {owner}" if owner else "something else"
+        whose = owner(info.meta)
+        by = "this fleet" if whose == fleet else f"fleet {whose}" if whose else "something else"
         status = "stopped" if info.stopped else info.status
         counts = str(sum(info.counts.values()))
         rows.append((info.job_id, status, str(info.version), counts, info.meta.get(names.JOB_META_SOURCE, "?"), by))

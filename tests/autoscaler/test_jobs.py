@@ -18,4 +18,4 @@ __all__ = ["server"]
 async def test_an_answer_that_is_no_job_is_a_refusal_of_this_job_and_not_the_end_of_the_loop(server: Server, text: str) -> None:
     server.answer = 200, text
     with pytest.raises(Refused, match="what Nomad says of job x is not understood"):
-        await NomadJobs(Nomad(f"http://127.0.0.1:{server.server_port}")).read("x")
+        await NomadJobs(Nomad(f"http://127.0.0.1:{server.server_port}"), "wf").read("x")

@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from fleet.local import engine
-from fleet.names import Names
+from fleet.names import JOB_META_FLEET, Names
 from fleet.nomad import Nomad
 from fleet.recorder import Recorder, prometheus_text
 
@@ -24,6 +24,9 @@ MODEL = "small-model"
 _JOB = """
 job "%(job)s" {
   type = "service"
+  meta = {
+    "%(meta)s" = "%(fleet)s"
+  }
 
   group "main" {
     count          = 1
@@ -90,13 +93,16 @@ _SERVICE = """
 """
 
 
-def job_of_sleepers(names: Names, *, memory_mb: int = 16, generation: int = 0, most: int = 0, deadline_s: int = 180) -> str:
+def job_of_sleepers(
+    names: Names, *, memory_mb: int = 16, generation: int = 0, most: int = 0, deadline_s: int = 180, fleet: str | None = None
+) -> str:
     """A task that does nothing, without a service. `most`: the job itself allows so many of it; 0: any number.
 
+    `fleet`: what its meta says in place of the fleet that `names` are of.
     `deadline_s`: for so long Nomad tries to place what a deployment asks for.
     """
     bounds = f"scaling {{\n min = 1\n max = {most}\n policy {{}}\n }}" if most else ""
-    job = _job(names, '["-c", "import time; time.sleep(3600)"]', "", memory_mb, generation=generation, bounds=bounds)
+    job = _job(names, '["-c", "import time; time.sleep(3600)"]', "", memory_mb, generation=generation, bounds=bounds, fleet=fleet)
     return job.replace('= "3m"', f'= "{deadline_s}s"').replace('= "2m"', f'= "{deadline_s * 2 // 3}s"')
 
 
@@ -107,9 +113,11 @@ def job_of_engines(names: Names, weights: str) -> str:
     return _job(names, listed, _SERVICE % {"service": names.model_service, "model": MODEL}, 300)
 
 
-def _job(names: Names, args: str, service: str, memory_mb: int, *, generation: int = 0, bounds: str = "") -> str:
+def _job(names: Names, args: str, service: str, memory_mb: int, *, generation: int = 0, bounds: str = "", fleet: str | None = None) -> str:
     return _JOB % {
         "job": names.job(MODEL),
+        "meta": JOB_META_FLEET,
+        "fleet": names.fleet if fleet is None else fleet,
         "python": sys.executable,
         "args": args,
         "service": service,

@@ -84,7 +84,7 @@ async def leading(spec: Spec, proxy: NomadProxy, said: list[Status]) -> AsyncIte
     async with open_session() as session:
         wired = wire(spec, Outside({}, consul, session, StringIO(), Leader(name="test", url="http://127.0.0.1:1", since=0.0)))
         await wired.lease.step()
-        jobs = NomadJobs(Nomad(proxy.address, timeout_s=1.0))
+        jobs = NomadJobs(Nomad(proxy.address, timeout_s=1.0), spec.fleet.name)
         stop = asyncio.Event()
         renewing = asyncio.create_task(wired.lease.run(stop))
         try:

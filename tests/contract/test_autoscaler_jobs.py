@@ -30,6 +30,11 @@ def nomad(nomad_server: servers.NomadServer) -> Nomad:
     return Nomad(nomad_server.address)
 
 
+def ours(nomad: Nomad) -> tuple[Names, NomadJobs]:
+    names = own_names()
+    return names, NomadJobs(nomad, names.fleet)
+
+
 def order(view: JobView, job_id: str, count: int) -> Order:
     return Order(job_id, count, view.modify_index, f"small-model {view.count} -> {count}: a test", {"signals": {"concurrency": 2.8}})
 
@@ -49,7 +54,7 @@ async def settled(jobs: NomadJobs, job_id: str, count: int) -> JobView:
 
 
 async def test_an_order_changes_the_count_and_is_remembered_by_nomad(nomad: Nomad) -> None:
-    names, jobs = own_names(), NomadJobs(nomad)
+    names, jobs = ours(nomad)
     with registered(nomad, job_of_sleepers(names)) as job_id:
         view = await settled(jobs, job_id, 1)
         assert (view.count, view.scaled_at) == (1, ())
@@ -61,7 +66,7 @@ async def test_an_order_changes_the_count_and_is_remembered_by_nomad(nomad: Noma
 
 
 async def test_an_order_on_an_old_view_is_a_conflict(nomad: Nomad) -> None:
-    names, jobs = own_names(), NomadJobs(nomad)
+    names, jobs = ours(nomad)
     with registered(nomad, job_of_sleepers(names)) as job_id:
         view = await settled(jobs, job_id, 1)
         await jobs.order(order(view, job_id, 2))
@@ -72,8 +77,8 @@ async def test_an_order_on_an_old_view_is_a_conflict(nomad: Nomad) -> None:
 
 
 async def test_nomad_refuses_what_the_job_itself_does_not_allow(nomad: Nomad) -> None:
-    jobs = NomadJobs(nomad)
-    with registered(nomad, job_of_sleepers(own_names(), most=2)) as job_id:
+    names, jobs = ours(nomad)
+    with registered(nomad, job_of_sleepers(names, most=2)) as job_id:
         view = await settled(jobs, job_id, 1)
         assert view.bounds == (1, 2)
         for count, says in ((3, "greater than scaling policy maximum"), (0, "less than scaling policy minimum")):
@@ -82,7 +87,7 @@ async def test_nomad_refuses_what_the_job_itself_does_not_allow(nomad: Nomad) ->
 
 
 async def test_a_deployment_is_an_obstacle_and_blocks_an_order(nomad: Nomad) -> None:
-    names, jobs = own_names(), NomadJobs(nomad)
+    names, jobs = ours(nomad)
     with registered(nomad, job_of_sleepers(names)) as job_id:
         await settled(jobs, job_id, 1)
         nomad.register(nomad.parse(job_of_sleepers(names, generation=1)))  # waits for its canary to be promoted
@@ -94,7 +99,7 @@ async def test_a_deployment_is_an_obstacle_and_blocks_an_order(nomad: Nomad) -> 
 
 
 async def test_a_canary_is_known_as_one_until_it_is_promoted(nomad: Nomad, nomad_server: servers.NomadServer) -> None:
-    names, jobs, delivery = own_names(), NomadJobs(nomad), Delivery(nomad_server.address)
+    (names, jobs), delivery = ours(nomad), Delivery(nomad_server.address)
     with registered(nomad, job_of_sleepers(names)) as job_id:
         await settled(jobs, job_id, 1)
         nomad.register(nomad.parse(job_of_sleepers(names, generation=1)))
@@ -112,7 +117,7 @@ async def settled_canary(jobs: NomadJobs, job_id: str) -> JobView:
 
 
 async def test_what_has_no_room_says_what_is_missing(nomad: Nomad) -> None:
-    names, jobs = own_names(), NomadJobs(nomad)
+    names, jobs = ours(nomad)
     with registered(nomad, job_of_sleepers(names, memory_mb=10_000_000)) as job_id:
         view = await until(lambda: jobs.read(job_id), lambda v: bool(v.unplaced))
         seen = capacity(view.count, view.allocations, view.unplaced, [])
@@ -122,7 +127,7 @@ async def test_what_has_no_room_says_what_is_missing(nomad: Nomad) -> None:
 
 async def test_what_nomad_gave_up_placing_it_tries_again_after_another_order_of_the_same_count(nomad: Nomad) -> None:
     """Of a failed deployment it keeps no blocked evaluation, so that no room that comes free would ever be used."""
-    names, jobs = own_names(), NomadJobs(nomad)
+    names, jobs = ours(nomad)
     with registered(nomad, job_of_sleepers(names, memory_mb=more_than_half_of_the_node(nomad), deadline_s=6)) as job_id:
         view = await settled(jobs, job_id, 1)
         await jobs.order(order(view, job_id, 2))
@@ -140,7 +145,7 @@ def more_than_half_of_the_node(nomad: Nomad) -> int:
 
 
 async def test_a_job_that_is_missing_or_stopped_is_an_obstacle_with_what_to_do(nomad: Nomad) -> None:
-    names, jobs = own_names(), NomadJobs(nomad)
+    names, jobs = ours(nomad)
     job_id = names.job(MODEL)
     assert (await jobs.read(job_id)).obstacle == f"job {job_id} is not registered in Nomad: deploy the fleet"
     with registered(nomad, job_of_sleepers(names)):
@@ -148,9 +153,19 @@ async def test_a_job_that_is_missing_or_stopped_is_an_obstacle_with_what_to_do(n
         assert (await until(lambda: jobs.read(job_id), lambda v: bool(v.obstacle))).obstacle.startswith(f"job {job_id} is stopped")
 
 
+@pytest.mark.parametrize(("fleet", "whose"), [("", "was deployed by something else"), ("other", "belongs to fleet 'other'")])
+async def test_a_job_that_this_fleet_did_not_deploy_is_left_alone(nomad: Nomad, fleet: str, whose: str) -> None:
+    names, jobs = ours(nomad)
+    with registered(nomad, job_of_sleepers(names, fleet=fleet)) as job_id:
+        view = await jobs.read(job_id)
+        assert (view.count, view.allocations) == (0, ())
+        assert view.obstacle.startswith(f"job {job_id} {whose}, so it is left alone: ")
+        assert "--take-over" in view.obstacle
+
+
 async def test_nomad_that_is_away_is_unreachable() -> None:
     with pytest.raises(Unreachable):
-        await NomadJobs(Nomad("http://127.0.0.1:9")).read("x")
+        await NomadJobs(Nomad("http://127.0.0.1:9"), "wf").read("x")
 
 
 # Consul.

@@ -38,7 +38,7 @@ class World:
     said: list[Status]
 
     def loop(self, timeout_s: float) -> Loop:
-        jobs = NomadJobs(Nomad(self.nomad.address, timeout_s=timeout_s))
+        jobs = NomadJobs(Nomad(self.nomad.address, timeout_s=timeout_s), self.wired.loop.spec.fleet.name)
         return Loop(self.wired.loop.spec, replace(self.wired.loop.ports, jobs=jobs, say=self.said.append), Recorder())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import requests
@@ -28,7 +29,7 @@ def scaling(world: World, *, patience_s: float = 60.0, sleep: Callable[[float], 
 
 
 def wanted(world: World, count: int) -> Wanted:
-    return Wanted("part", world.job_id, count, "by a test")
+    return Wanted(world.fleet, "part", world.job_id, count, "by a test")
 
 
 def count(world: World) -> int:
@@ -49,6 +50,13 @@ def test_it_ends_when_so_many_are_warm_and_when_so_few_are_left(world: World) ->
     assert wait_until(lambda: not world.nomad.deployment_active(world.job_id), 30)
     assert scaling(world).to(wanted(world, 1)) == Outcome(OK, "part: 1 replica(s) serve")
     assert len(world.live()) == 1
+
+
+def test_it_leaves_a_job_alone_that_another_fleet_has_deployed(world: World) -> None:
+    one_warm(world)
+    with pytest.raises(WarmfleetError, match=rf"job {world.job_id} belongs to fleet '{world.fleet}', and is scaled by whoever deployed it"):
+        scaling(world).to(replace(wanted(world, 2), fleet="other"))
+    assert count(world) == 1
 
 
 def test_detached_it_orders_and_does_not_wait(world: World) -> None:

@@ -163,7 +163,7 @@ def _forecaster(question: Question, saved: bytes | None, learner: Learner | None
         from autoscaler.forecast.forecaster import Forecaster  # noqa: PLC0415 (numpy may be missing)
         from autoscaler.forecast.saved import load  # noqa: PLC0415
     except ImportError as error:
-        return Reactive(question, f"no forecast ({error}; install the extra `forecast`)"), str(error)
+        return Reactive(question, f"no forecast ({error}; install the extra `forecast`; in a checkout, `make setup` does)"), str(error)
     try:
         return Forecaster(question, load(saved, learner) if saved else None), "" if learner else "no learner: LightGBM is not installed"
     except UnreadableMemory as error:

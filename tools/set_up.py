@@ -99,7 +99,7 @@ def _install(lock: Path) -> None:
     total = sum(not line[0].isspace() for line in lock.read_text("utf-8").splitlines() if line)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pip:
         for count, _ in enumerate((line for line in pip.stdout or () if line.startswith("Collecting")), 1):
-            _show(f"{count} of {total} packages")
+            _show(f"{count} of about {total} packages")
         _show("")
     if pip.returncode != 0:
         raise subprocess.CalledProcessError(pip.returncode, command)

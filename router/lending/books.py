@@ -149,7 +149,6 @@ class RedisBooks:
             while self._asks or self._is_hurried or self._unsure:
                 began = self._clock()
                 served = await self.serve_some()
-                _end_if_cancelled()
                 await asyncio.sleep(max(0.0, (began + _PACE_S if served else self._rest_until) - self._clock()))
 
     async def close(self) -> None:
@@ -293,10 +292,3 @@ class RedisBooks:
         if not self._rest_until:
             log.warning("tenants' limits cannot be asked for, Redis does not answer: %s", error, extra={"event": "limits_away"})
         self._rest_until = now + _REST_S
-
-
-def _end_if_cancelled() -> None:
-    """redis-py can lose a cancellation that comes together with an answer. Raises: asyncio.CancelledError"""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

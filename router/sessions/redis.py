@@ -97,13 +97,16 @@ class RedisSessions:
         self.url = url
         if self._client is not None:
             self._old.append(self._client)
-        self._client = _client(url) if url else None
+        self._client = client_of(url) if url else None
         self._rest_until = 0.0
         self._wake.set()
 
     @property
     def client(self) -> redis.asyncio.Redis | None:
-        """The connections, for what else is kept there; None: no Redis is known. It changes when Redis moves."""
+        """The connections, for what else is kept there; None: no Redis is known. It changes when Redis moves.
+
+        They wait for answers without an end: put an `asyncio.timeout` around whatever is asked.
+        """
         return self._client
 
     def queued(self) -> int:
@@ -213,10 +216,12 @@ class RedisSessions:
     async def _listen(self, client: redis.asyncio.Redis) -> None:
         pubsub = client.pubsub(ignore_subscribe_messages=True)
         try:
-            await pubsub.subscribe(REDIS_SESSION_MOVES)
+            async with asyncio.timeout(_WRITE_S):
+                await pubsub.subscribe(REDIS_SESSION_MOVES)
             self.returned()
             while client is self._client:
-                message = await pubsub.get_message(timeout=_REST_S)
+                async with asyncio.timeout(_REST_S + _WRITE_S):  # it may have to connect again first
+                    message = await pubsub.get_message(timeout=_REST_S)
                 if message is not None:
                     self._heard(message["data"])
         finally:
@@ -261,13 +266,18 @@ def _row(session_id: str, session: Session | None) -> tuple[str, str, int, str, 
     return session_key(session_id), session_id, session.generation, session.model, session.home, flat
 
 
-def _client(url: str) -> redis.asyncio.Redis:
-    """One that gives up at the first failure: the library's own three retries would outlast a caller's patience."""
+def client_of(url: str) -> redis.asyncio.Redis:
+    """One that gives up at the first failure: the library's own three retries would outlast a caller's patience.
+
+    Whoever asks it says for how long, with `asyncio.timeout`. The library's own timeout (`socket_timeout`) is `asyncio.wait_for`, which
+    before Python 3.12 loses a cancellation that comes while a command goes out: a part that was to stop went on, and a timeout passed
+    without an effect.
+    """
     client: redis.asyncio.Redis = redis.asyncio.from_url(
         url,
         retry=Retry(NoBackoff(), 0),
         socket_connect_timeout=_WRITE_S,
-        socket_timeout=_WRITE_S,
+        socket_timeout=None,
         max_connections=64,
     )
     return client

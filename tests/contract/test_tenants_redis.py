@@ -15,6 +15,7 @@ import redis.asyncio
 from fleet.names import REDIS_BUDGET_PREFIX, REDIS_LIMITS_PREFIX, REDIS_ROUTER_PREFIX
 from router.lending.books import RedisBooks
 from router.lending.rows import UNLIMITED, Answer, Ask, Settle, Verdict
+from router.sessions.redis import client_of
 from tests import servers
 from tests.servers import RedisServer
 
@@ -85,7 +86,7 @@ class World:
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(redis.asyncio.from_url(url))
+        client = await stack.enter_async_context(client_of(url))
         yield World(client, stack)
 
 
@@ -340,7 +341,7 @@ async def _cutting(url: str) -> AsyncIterator[_Cutter]:
         tasks.add(asyncio.create_task(pump(there_reader, writer, back=True)))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with redis.asyncio.from_url(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0") as client:
+    async with client_of(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0") as client:
         cutter = _Cutter(client)
         yield cutter
     server.close()

@@ -135,7 +135,8 @@ def wire(
         session_pages.routes(plane, store, admin_key),
         roster_api.routes(roster, lambda: force.described, admin_key),
     )
-    app = FastAPI(title="Warmfleet router", lifespan=lifespan, redirect_slashes=False)  # a redirect would leave TLS and lose a POST's key
+    # A redirect for a slash would leave TLS and lose a POST's key; FastAPI's own pages load their scripts from elsewhere.
+    app = FastAPI(title="Warmfleet router", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     return Wired(spec, plane, store, protocol, _app(app, spec, plane, reports, endpoints, admin_key=admin_key))
 
 

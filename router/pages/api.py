@@ -15,7 +15,7 @@ from fleet.recorder import prometheus_text
 from router import errors
 from router.errors import NoAnswer, RouterError, UnknownModel
 from router.health.ledger import Report, recorder
-from router.pages import conversations, explaining, methods, prompts, wrong_requests
+from router.pages import conversations, docs, explaining, methods, prompts, wrong_requests
 from router.pages.refusals import may
 from router.plane import DataPlane
 from router.tenants.door import visit_of
@@ -30,6 +30,7 @@ def install(app: FastAPI, plane: DataPlane, fleet: str, everyone: Everyone) -> N
     app.include_router(prompts.routes(plane))
     app.include_router(explaining.routes(plane))
     app.include_router(methods.routes())
+    app.include_router(docs.routes())
     _add_catalogue(app, plane, fleet)
     _add_state(app, everyone)
     app.add_exception_handler(RouterError, _router_error)

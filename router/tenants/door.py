@@ -18,7 +18,8 @@ from router.errors import NoKey
 from router.tenant import Gate, Visit
 from router.wire.responses import refused
 
-_OPEN: Final = frozenset(("/health", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"))
+_OPEN: Final = frozenset(("/health", "/metrics", "/docs", "/redoc", "/openapi.json"))
+_OPEN_BELOW: Final = "/docs/"
 _TOTALS: Final = frozenset(("/providers", "/routing/analytics"))
 _OWN_KEY: Final = ("/simulate/", "/admin/")
 
@@ -47,7 +48,7 @@ class Door:
 
 def asks_for(path: str) -> Literal["nobody", "tenant", "admin"]:
     """Whose key a path asks for."""
-    if path in _OPEN:
+    if path in _OPEN or path.startswith(_OPEN_BELOW):
         return "nobody"
     return "admin" if path.startswith(_OWN_KEY) else "tenant"
 

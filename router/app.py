@@ -90,6 +90,7 @@ def wire(
     `environment`: keys of providers, proxies, the admin key.
     """
     plane, store = _plane(spec)
+    plane.traces = traces = tracing.from_process(spec.datadog.trace_rate, plane.random, plane.random_bits)
     protocol = bound(plane)
     keys = Keys(environment, _keys_file(environment))
     abroad, simulations = Abroad(keys, plane.tally, plane.clock), Simulations(plane)
@@ -113,6 +114,7 @@ def wire(
         parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.lines.write_forever(), *tenancy.parts(), *analytics.parts()]
         parts += [reload.follow(consul, Names(spec.fleet.name), descriptions), simulations.sweep_forever(), roster.follow_forever()]
         parts.append(keys.follow_forever(force.renew))
+        parts += [traces.tell_forever()] if traces is not None else []
         tasks = [_start(part) for part in parts]
         try:
             yield
@@ -214,7 +216,6 @@ def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
     store = RedisSessions(spec.fleet.redis, spec.router.session_ttl_s, time.monotonic)
     tally = Tally(recorder, catalogue.models)
     plane = DataPlane(catalogue, spec.router, recorder, tally, store, time.monotonic, time.time)
-    plane.traces = tracing.from_process(spec.datadog.trace_rate, plane.random, plane.clock)
     store.hear = plane.hear
     recorder.collectors.append(gauges.collector(plane, lambda: store.away_since))
     store.returned = lambda: plane.sessions.anew(time.monotonic())
@@ -258,7 +259,7 @@ async def _close_books(access: AccessLog, tenancy: Tenancy, analytics: Analytics
 
 
 async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancels them until they are over: redis-py can lose a cancellation that comes together with an answer."""
+    """Cancels them until they are over: whatever library is at work may lose a cancellation, and a router that is to stop must."""
     pending = set(tasks)
     while pending:
         for task in pending:

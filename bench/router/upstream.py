@@ -4,7 +4,7 @@
 
 A request says itself how it wants to be answered: `stream`, `max_tokens` (events) and `metadata.gap_ms` between them. Events are
 written one by one, as an engine does. GET /bench answers `{"answers", "events", "open"}`: what all ports together have done so far.
-It is the agent of traces too: what is PUT is taken and forgotten. One process and one thread for all ports.
+It is the agent of traces too: what it is told at /v0. is taken and forgotten. One process and one thread for all ports.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _LAST: Final = wire.chunk(wire.event(" ends.", finish="stop")) + wire.chunk(wire
 _MODELS: Final = b'{"object":"list","data":[{"id":"bench","object":"model","created":0,"owned_by":"vllm"}]}'
 
 
+_TOLD: Final = b"/v0."  # where Datadog's agent takes traces and their numbers
 _GOT: Final = {b"/info": b'{"version":"7.60.0","endpoints":["/v0.4/traces","/v0.5/traces"]}'}
 
 
@@ -86,7 +87,7 @@ class Engine(asyncio.Protocol):
         if method == b"GET":
             self._send(_GOT.get(self._url) or (msgspec.json.encode(self._counts) if self._url == b"/bench" else _MODELS))
             return
-        if method == b"PUT":
+        if self._url.startswith(_TOLD):
             self._send(b"{}")
             return
         wanted = _decode(self._body)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import random
 import socket
 import sys
 import time
@@ -27,7 +28,8 @@ from fleet import metrics
 from fleet.recorder import Recorder
 from fleet.statsd import Flusher
 from router import app
-from router.records.tracing import DatadogTraces, Library
+from router.records import telling, tracing
+from router.records.tracing import DatadogTraces
 from router.wire import headers
 
 CHOOSING_SHARE: Final = 0.03
@@ -44,11 +46,8 @@ def tracer(rate: float) -> DatadogTraces:
         "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
         "DD_REMOTE_CONFIGURATION_ENABLED": "false",
     }
-    from ddtrace.propagation.http import HTTPPropagator  # noqa: PLC0415 - it reads the environment when it is imported
-    from ddtrace.trace import tracer as library  # noqa: PLC0415
-
     logging.getLogger("ddtrace").setLevel(logging.CRITICAL)
-    return DatadogTraces(Library(library, HTTPPropagator), rate, app.wire(spec()).plane.random, time.monotonic)
+    return tracing.made(telling.library(), rate, random.random, random.getrandbits)
 
 
 def undecided(traffic: Traffic) -> Traffic:

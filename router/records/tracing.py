@@ -1,4 +1,4 @@
-"""Spans by ddtrace, where the process was started by `ddtrace-run`. The only user of ddtrace.
+"""Whom to trace, where the process was started by `ddtrace-run`, and what is noted of it. With `telling`, the only user of ddtrace.
 
 Law: a caller's decision to trace is followed, up to so many requests a second; else one request in 1/rate is traced. What is not traced
 makes no span at all, so that it costs nothing; the rate goes with the span, and Datadog's counts of requests come out right.
@@ -7,17 +7,24 @@ ddtrace's own middleware sees the ASGI routes only; relays are made below it.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from router.records import telling
 from router.records.facts import Facts, Ids
+from router.records.telling import Born, Family, Library, Note, Tags, Teller
 from router.replicas.replica import Replica
 from router.wire.headers import RequestHead
 
+_ATTEMPT: Final = "warmfleet.attempt"
 _MOST_FOLLOWED_PER_S: Final = 20  # callers may ask for traces; they may not slow the router down with it
+_TELL_S: Final = 1.0
+_AT_ONCE: Final = 16  # families that are told together: a millisecond, which is as long as others may wait for it
 _W3C: Final = b"raceparent: "
 _W3C_FLAG: Final = len(_W3C) + 54  # the last hexadecimal digit of `00-<32>-<16>-<2>`, whose lowest bit says "sampled"
 _ODD: Final = frozenset(b"%x" % digit for digit in range(1, 16, 2))
@@ -31,68 +38,57 @@ _FIELD: Final = re.compile(
 )
 
 
-def from_process(rate: float, random: Callable[[], float], clock: Callable[[], float]) -> DatadogTraces | None:
-    """None where ddtrace was not started with the process, or nothing is to be traced. `rate`: 0 to 1. `clock`: monotonic seconds."""
+def from_process(rate: float, random: Callable[[], float], random_bits: Callable[[int], int]) -> DatadogTraces | None:
+    """None where ddtrace was not started with the process, or nothing is to be traced. `rate`: 0 to 1."""
     if rate <= 0 or "ddtrace.bootstrap.sitecustomize" not in sys.modules:
         return None
-    from ddtrace.propagation.http import HTTPPropagator  # noqa: PLC0415 - 30 MB that only those load who want it
-    from ddtrace.trace import tracer  # noqa: PLC0415
-
-    return DatadogTraces(Library(tracer, HTTPPropagator), rate, random, clock) if tracer.enabled else None
+    library = telling.library()
+    return made(library, rate, random, random_bits) if library.tracer.enabled else None
 
 
-class Library(NamedTuple):
-    """ddtrace's own, which has types for some of it only."""
-
-    tracer: Any
-    propagator: Any
+def made(library: Library, rate: float, random: Callable[[], float], random_bits: Callable[[int], int]) -> DatadogTraces:
+    return DatadogTraces(library, rate, random, telling.born(library, random_bits), Teller(library, _AT_ONCE))
 
 
 @dataclass(slots=True)
 class DatadogTraces:
-    """`router.records.spans.Traces`."""
+    """`router.records.spans.Traces`. `tell_forever` runs beside the requests."""
 
     library: Library
     rate: float
     random: Callable[[], float]
-    clock: Callable[[], float]
-    _second: int = 0
-    _followed: int = 0
+    born: Born
+    teller: Teller
+    _may_follow: int = _MOST_FOLLOWED_PER_S
 
     def start(self, path: bytes, head: RequestHead) -> DatadogSpan | None:
+        is_chosen = self.random() < self.rate
+        if not is_chosen and not (head.has_trace and self._may_follow):
+            return None
         forward = head.forward
         if head.has_trace:
             wish = _wish(forward)
             if wish is False:
                 return None
-            if wish and self._may_follow() and (parent := self._parent(forward)) is not None:
-                return DatadogSpan(self.library, self._span(path, parent))
-        if self.random() >= self.rate:
-            return None
-        span = self._span(path, None)
-        span.set_tag("manual.keep")
-        span.set_tag("_sample_rate", self.rate)
-        return DatadogSpan(self.library, span)
+            if wish and self._may_follow:
+                self._may_follow -= 1
+                if (parent := self._parent(forward)) is not None:
+                    return DatadogSpan(self, path, parent)
+        return DatadogSpan(self, path, None) if is_chosen else None
 
     def inside(self) -> bytes:
         span = self.library.tracer.current_span()
-        return _lines(self.library, span) if span is not None else b""
+        return telling.header_lines(self.library, span) if span is not None else b""
 
-    def _may_follow(self) -> bool:
-        """There were not too many in this second."""
-        second = int(self.clock())
-        if second != self._second:
-            self._second, self._followed = second, 0
-        self._followed += 1
-        return self._followed <= _MOST_FOLLOWED_PER_S
-
-    def _span(self, path: bytes, parent: Any) -> Any:
-        resource = f"POST {path.partition(b'?')[0].decode('latin-1')}"
-        span = self.library.tracer.start_span("warmfleet.request", child_of=parent, resource=resource, span_type="web", activate=False)
-        span.set_tag("span.kind", "server")
-        span.set_tag("component", "warmfleet")
-        span.set_tag("http.method", "POST")
-        return span
+    async def tell_forever(self) -> None:
+        """What is over becomes spans within a second, and in the end."""
+        try:
+            while True:
+                await asyncio.sleep(_TELL_S)
+                self._may_follow = _MOST_FOLLOWED_PER_S
+                self.teller.tell()
+        finally:
+            self.teller.tell()
 
     def _parent(self, forward: bytes) -> Any | None:
         """The caller's context, if its headers are well-formed and say that it traces. None: we decide."""
@@ -119,62 +115,59 @@ def _wish(forward: bytes) -> bool | None:
 class DatadogSpan:
     """`router.records.spans.Span`."""
 
-    __slots__ = ("_library", "_span", "ids")
+    __slots__ = ("_family", "_traces", "ids")
 
-    def __init__(self, library: Library, span: Any) -> None:
-        self._library = library
-        self._span = span
-        self.ids = Ids(f"{span.trace_id:032x}", str(span.span_id))
+    def __init__(self, traces: DatadogTraces, path: bytes, parent: Any) -> None:
+        began_ns = time.time_ns()
+        trace_id, span_id = parent.trace_id if parent is not None else traces.born.trace_id(began_ns), traces.born.span_id()
+        tags: Tags = {"span.kind": "server", "component": "warmfleet", "http.method": "POST"}
+        if parent is None:
+            tags["_sample_rate"] = traces.rate
+        resource = f"POST {path.partition(b'?')[0].decode('latin-1')}"
+        root = Note(telling.REQUEST, "web", resource, trace_id, span_id, tags, began_ns)
+        self._traces = traces
+        self._family = Family(root, parent)
+        self.ids = Ids(f"{trace_id:032x}", str(span_id))
 
     def step(self, replica: Replica) -> DatadogStep:
-        span = self._library.tracer.start_span(
-            "warmfleet.attempt", child_of=self._span, resource=replica.model, span_type="http", activate=False
-        )
-        span.set_tag("span.kind", "client")
-        span.set_tag("component", "warmfleet")
-        span.set_tag("model", replica.model)
-        span.set_tag("replica", replica.endpoint.alloc_id)
-        return DatadogStep(self._library, span)
+        trace_id, model = self._family.root.trace_id, replica.model
+        tags: Tags = {"span.kind": "client", "component": "warmfleet", "model": model, "replica": replica.endpoint.alloc_id}
+        note = Note(_ATTEMPT, "http", model, trace_id, self._traces.born.span_id(), tags, time.time_ns())
+        self._family.children.append(note)
+        return DatadogStep(self._traces, note, self._family.parent)
 
     def end(self, facts: Facts, status: int) -> None:
-        span = self._span
-        for name, value in _tags(facts, status).items():
-            if value is not None:
-                span.set_tag(name, value)
+        root = self._family.root
+        root.tags |= _tags(facts, status)
         if status >= 500:
-            span.error = 1
-            span.set_tag("error.type", str(status))
-            span.set_tag("error.message", facts.moves or "no candidate")
-        span.finish()
+            root.error = str(status), facts.moves or "no candidate"
+        root.end()
+        self._traces.teller.over(self._family)
 
 
 class DatadogStep:
     """`router.records.spans.Step`."""
 
-    __slots__ = ("_library", "_span")
+    __slots__ = ("_note", "_parent", "_traces")
 
-    def __init__(self, library: Library, span: Any) -> None:
-        self._library = library
-        self._span = span
+    def __init__(self, traces: DatadogTraces, note: Note, parent: Any) -> None:
+        self._traces = traces
+        self._note = note
+        self._parent = parent
 
     def lines(self) -> bytes:
-        return _lines(self._library, self._span)
+        trace_id, span_id = self._note.trace_id, self._note.span_id
+        if self._parent is None:
+            return self._traces.born.lines(trace_id, span_id)
+        return telling.header_lines(self._traces.library, self._parent.copy(trace_id, span_id))
 
     def end(self, why: str) -> None:
         if why:
-            self._span.error = 1
-            self._span.set_tag("error.type", why)
-        self._span.finish()
+            self._note.error = why, ""
+        self._note.end()
 
 
-def _lines(library: Library, span: Any) -> bytes:
-    fields: dict[str, str] = {}
-    library.propagator.inject(span, fields)
-    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode("latin-1")
-
-
-def _tags(facts: Facts, status: int) -> dict[str, str | float | None]:
-    """Tags of a request's span; None: not known."""
+def _tags(facts: Facts, status: int) -> Tags:
     plan, usage = facts.plan, facts.usage
     return {
         "http.status_code": str(status),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from router.wire.headers import RequestHead
     from router.wire.sink import Sink
 
-_TRACE_LINES: Final = re.compile(rb"^(?:traceparent|tracestate|x-datadog-[a-z-]+): [^\r\n]*\r\n", re.MULTILINE | re.IGNORECASE)
+_TRACE_LINES: Final = re.compile(rb"\n(?:trace(?:parent|state)|x-datadog-[a-z-]+): [^\r\n]*\r(?=\n)", re.IGNORECASE)
 
 
 def make(  # noqa: PLR0917 - as the relay's own
@@ -62,7 +62,7 @@ class TracedRelay(Relay):
 
     def message(self, replica: Replica) -> tuple[bytes, bytes]:
         head, body = super().message(replica)
-        return b"%b%b\r\n" % (_TRACE_LINES.sub(b"", head[:-2]), self._step(replica).lines()), body
+        return b"%b%b\r\n" % (_TRACE_LINES.sub(b"", head)[:-2], self._step(replica).lines()), body
 
     def failed(self, attempt: Attempt, error: RouterError, why: str, event: Event | None) -> None:
         self._left(attempt.replica, why)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -158,3 +161,35 @@ async def test_a_callers_decision_is_followed_and_its_trace_goes_on(consul_serve
         assert engine.heard[3].header("traceparent") == "junk"
         traced = {span["meta"].get("request_id") for trace in await agent.traces() for span in trace}
         assert not traced & {"req-not", "req-junk"}
+
+
+STYLES = """
+from random import getrandbits
+from router.records import telling
+library = telling.library()
+born = telling.born(library, getrandbits)
+trace_id = born.trace_id(1_795_000_000_999_999_999)
+span_id = born.span_id()
+span = library.tracer.start_span("s", child_of=library.context(trace_id=trace_id, is_remote=False))
+span.span_id = span_id
+span.set_tag("manual.keep")
+assert born.lines(trace_id, span_id) == telling.header_lines(library, span), born.lines(trace_id, span_id)
+assert trace_id >> 96 == (1_795_000_000 if born.is_wide else 0)
+print(sorted(line.split(":")[0] for line in born.lines(trace_id, span_id).decode().splitlines()))
+"""
+DATADOG = ["x-datadog-parent-id", "x-datadog-sampling-priority", "x-datadog-tags", "x-datadog-trace-id"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "names"),
+    [
+        ({}, ["traceparent", "tracestate", *DATADOG]),
+        ({"DD_TRACE_PROPAGATION_STYLE": "b3,b3multi"}, ["b3", "x-b3-flags", "x-b3-spanid", "x-b3-traceid"]),
+        ({"DD_TRACE_128_BIT_TRACEID_GENERATION_ENABLED": "false", "DD_TRACE_PROPAGATION_STYLE_INJECT": "datadog"}, DATADOG),
+    ],
+)
+def test_engines_are_told_as_the_operator_has_it_and_as_ddtrace_would_tell_them(environment: dict[str, str], names: list[str]) -> None:
+    quiet = {"DD_REMOTE_CONFIGURATION_ENABLED": "false", "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false"}
+    command = [sys.executable, *TRACED, "-c", STYLES]
+    done = subprocess.run(command, env={**os.environ, **quiet, **environment}, capture_output=True, text=True, timeout=90, check=False)
+    assert done.stdout.strip() == str(names), done.stderr

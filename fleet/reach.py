@@ -1,7 +1,8 @@
 """Where nobody may send a request through a provider's row: addresses that speak for the machine they are asked from.
 
 Clouds tell whoever asks from a machine that machine's credentials, at link-local addresses and a few others. A row that led there would
-hand them to its author. Judged by the address that is dialled, whatever name led to it, and by the names that always do. Pure.
+hand them to its author. Judged by the address that is dialled, whatever name led to it, and by the names that always do. What a proxy
+dials is not known here: that is the proxy's to judge, and what is said here of a name that goes there is a help and no wall. Pure.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 Law: as for a replica's connections, but a handshake is dear, so that they may be idle for longer, and what the far side says of itself
 (cookies, its account, its limits) is dropped with the head: only what describes the answer is left for the caller. No name leads to an
-address where a machine is told its own secrets (fleet.reach), whatever the name's owner says: what is judged is what is dialled.
+address where a machine is told its own secrets (fleet.reach), whatever the name's owner says: what is judged is what is dialled. A proxy
+dials for itself, by a resolver of its own: there, what this machine's resolver says is judged, and a name that it does not know passes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections.abc import Callable
@@ -23,6 +25,9 @@ from router.wire.upstream import Connection, Pool
 IDLE_S: Final = 30.0
 _MOST_IDLE: Final = 64
 _MOST_HEAD_BYTES: Final = 16 * 1024
+_LOOK_SHARE: Final = 0.25  # of the time for a dial: who needs a proxy may have a resolver that answers nothing
+_BLIND_S: Final = 60.0
+_SECRETS: Final = "its name leads to link-local addresses, where a machine is told its own secrets"
 _KEPT: Final = frozenset(
     (b"content-type", b"content-length", b"content-encoding", b"transfer-encoding", b"retry-after", b"retry-after-ms", b"x-should-retry")
 )
@@ -42,7 +47,7 @@ class RemotePool(Pool):
     `may_be_link_local`: an address is not looked at.
     """
 
-    __slots__ = ("_address", "_context", "_may_be_link_local", "_proxy")
+    __slots__ = ("_address", "_blind_until", "_context", "_may_be_link_local", "_proxy")
 
     idle_s = IDLE_S
 
@@ -60,12 +65,16 @@ class RemotePool(Pool):
         self._context = context
         self._proxy = proxy
         self._may_be_link_local = may_be_link_local
+        self._blind_until = -math.inf  # until then a proxy is not asked about first: this machine does not know the name
 
     async def dial(self, timeout_s: float) -> Connection:
         """Raises: OSError, of which TimeoutError and ssl.SSLError are some."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await (self._through(self._proxy) if self._proxy is not None else self._directly())
+                if self._proxy is None:
+                    return await self._directly()
+                await self._look_ahead(timeout_s * _LOOK_SHARE)
+                return await self._through(self._proxy)
         except UnicodeError as error:  # a host name that is none
             raise OSError(f"{self._address.host!r} is no host name") from error
 
@@ -90,13 +99,33 @@ class RemotePool(Pool):
         raise failed
 
     async def _addresses(self) -> list[str]:
-        """What the host's name leads to, each once. Raises: OSError: nothing, or nothing where a request may go."""
-        found = await asyncio.get_running_loop().getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
-        hosts = list(dict.fromkeys(str(each[4][0]) for each in found))
+        """Where a connection may go. Raises: OSError: nowhere."""
+        hosts = await self._resolved()
         allowed = hosts if self._may_be_link_local else [host for host in hosts if not is_metadata(host)]
         if hosts and not allowed:
-            raise PermissionError("its name leads to link-local addresses, where a machine is told its own secrets")
+            raise PermissionError(_SECRETS)
         return allowed
+
+    async def _resolved(self) -> list[str]:
+        """What the host's name leads to here, each once. Raises: OSError: nothing."""
+        found = await asyncio.get_running_loop().getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+    async def _look_ahead(self, wait_s: float) -> None:
+        """Whether a proxy may be asked for the host, as far as this machine knows its name: one wrong address of several is enough.
+
+        Raises: PermissionError
+        """
+        if self._may_be_link_local or self._clock() < self._blind_until:
+            return
+        try:
+            async with asyncio.timeout(wait_s):
+                hosts = await self._resolved()
+        except OSError:
+            self._blind_until = self._clock() + _BLIND_S
+            return
+        if any(map(is_metadata, hosts)):
+            raise PermissionError(_SECRETS)
 
     async def _through(self, proxy: Proxy) -> Connection:
         loop, to = asyncio.get_running_loop(), self._address

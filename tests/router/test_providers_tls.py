@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from fleet.errors import SpecError
+from router.providers.pool import RemotePool
 from router.providers.proxies import Proxy as Found
 from router.providers.proxies import proxy_for
+from router.providers.remote import Address
 from tests import servers
 from tests.router.abroad import KEY, KEY_ENV, Certificates, Proxy, Secure, certificates, row, spec
 from tests.router.client import chat
@@ -195,6 +197,69 @@ async def test_a_proxy_that_cannot_be_used_leaves_the_provider_out_instead_of_go
     assert "HTTPS_PROXY" in missing
     assert "secret" not in missing
     assert not server.heard
+
+
+@pytest.fixture
+async def no() -> AsyncIterator[Proxy]:
+    """A proxy that is asked, and refuses."""
+    between = Proxy(refuses=407)
+    await between.start()
+    yield between
+    await between.stop()
+
+
+def through(proxy: Proxy, host: str, clock: Callable[[], float] = lambda: 0.0, **more: bool) -> RemotePool:
+    return RemotePool(Address(host, 443, tls=True), None, Found("127.0.0.1", proxy.port), clock, **more)
+
+
+@pytest.mark.parametrize("host", ["2852039166", "0xA9FEA9FE", "169.254.43518"])
+async def test_a_proxy_is_not_asked_for_a_name_that_leads_to_a_machine_s_own_secrets_here(no: Proxy, host: str) -> None:
+    with pytest.raises(PermissionError, match="link-local"):
+        await through(no, host).dial(30.0)
+    assert not no.heads
+    with pytest.raises(ConnectionRefusedError, match="407"):
+        await through(no, host, may_be_link_local=True).dial(30.0)
+    assert len(no.heads) == 1
+
+
+LED = [
+    (["169.254.169.254"], PermissionError),
+    (["93.184.215.14", "169.254.169.254"], PermissionError),
+    (["::ffff:169.254.169.254"], PermissionError),
+    (["93.184.215.14"], ConnectionRefusedError),
+    (["127.0.0.1"], ConnectionRefusedError),
+]
+
+
+@pytest.mark.parametrize(("found", "error"), LED)
+async def test_one_wrong_address_of_several_is_enough_before_a_proxy(
+    no: Proxy, monkeypatch: pytest.MonkeyPatch, found: list[str], error: type[OSError]
+) -> None:
+    async def resolver(*_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        return [(2, 1, 6, "", (address, 443)) for address in found]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolver)
+    with pytest.raises(error):
+        await through(no, "p.example").dial(30.0)
+    assert len(no.heads) == (error is ConnectionRefusedError)
+
+
+async def test_a_resolver_that_says_nothing_keeps_nobody_from_a_proxy_and_is_asked_once_a_minute(
+    no: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, clock = 0, iter((0.0, 0.0, 1.0, 59.0, 61.0, 61.0))
+
+    async def resolver(*_: object, **__: object) -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolver)
+    pool = through(no, "p.example", lambda: next(clock))
+    for _ in range(4):
+        with pytest.raises(ConnectionRefusedError, match="407"):
+            await pool.dial(8.0)
+    assert (asked, len(no.heads)) == (2, 4)
 
 
 @pytest.mark.parametrize(

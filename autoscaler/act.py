@@ -2,7 +2,8 @@
 
 An order goes out only if Consul, asked once more, agrees that this one leads; and only on the job as it was read. A refusal is no
 error of the pass: it is said, and decided again in the next one. What a decision leaves to the next is kept once the routers can
-know it too: victims that they have not been told of are not draining.
+know it too: victims that they have not been told of are not draining. While Nomad looks for room for what was ordered before, only
+fewer replicas are ordered.
 """
 
 from __future__ import annotations
@@ -51,11 +52,16 @@ class Actor:
 
     async def _ordered(self, look: Look, decision: Decision, status: Status) -> str:
         """Why it was not done, or empty."""
+        view = look.view
+        if view.placing and decision.order >= decision.current:
+            return "waits: Nomad looks for room for what was ordered before, and takes no more meanwhile"
         if not await self.lease.confirm():
             return "not done: another autoscaler leads now"
         job_id = self.names.job(decision.model)
         try:
-            await self.jobs.order(Order(job_id, decision.order, look.view.modify_index, decision.sentence, inputs(status)))
+            await self.jobs.order(
+                Order(job_id, decision.order, view.modify_index, decision.sentence, inputs(status), gives_up=view.placing)
+            )
         except Blocked:
             return "waits: a deployment has begun, and Nomad scales nothing meanwhile"
         except Conflict:

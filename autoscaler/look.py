@@ -87,7 +87,9 @@ class Observer:
         snapshot = replace(self._snapshot(model, view, world, carried, hands_off), signals=self.reader.confirmed(model, scraped, world))
         cold, started_s = measure(carried.cold, snapshot.capacity.replicas, snapshot.at, snapshot.capacity.failures)
         carried = self.carried[model.name] = self._learned(model, snapshot, replace(carried, cold=cold), scraped)
-        remarks = (*(said for said in (apart, carried.carrying.sentence, carried.cold.trouble) if said), *self.reader.remarks(world))
+        placing = "Nomad looks for room, and takes fewer replicas meanwhile but not more" if view.placing else ""
+        said = (apart, placing, carried.carrying.sentence, carried.cold.trouble)
+        remarks = (*filter(None, said), *self.reader.remarks(world))
         snapshot = replace(snapshot, lead_s=carried.cold.p90_s, one=carried.carrying.one, remarks=remarks)
         failed = tuple(start.why for start in cold.failed if start.at == snapshot.at)
         return Look(model, view, replace(snapshot, forecast=self._forecast(model, snapshot)), carried, started_s, failed)

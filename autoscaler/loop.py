@@ -193,7 +193,7 @@ def _status(look: Look, decision: Decision) -> Status:
         load=_load(look),
         started_s=look.started_s,
         failed=look.failed,
-        is_blocked=bool(snapshot.obstacle),
+        is_blocked=bool(snapshot.obstacle or look.view.placing),
     )
 
 

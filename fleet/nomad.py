@@ -20,7 +20,7 @@ import urllib3
 from nomad.api import exceptions
 
 from fleet import placement
-from fleet.errors import Blocked, Conflict, Refused, Silent, Unreachable
+from fleet.errors import Blocked, Conflict, Refused, Silent, Unreachable, WarmfleetError
 
 Job = NewType("Job", dict[str, Any])
 
@@ -86,12 +86,15 @@ class Rollout:
 
     active: under way, so that scaling is refused. waits_for_promotion: until somebody promotes its canaries, however long that takes.
     gave_up: why it failed, in Nomad's words, where it has failed and had no canaries: then Nomad places nothing more of `job_version`.
+    is_harmless: to give it up stops no canary and brings no earlier version back.
     """
 
     active: bool = False
     waits_for_promotion: bool = False
     gave_up: str = ""
     job_version: int = -1
+    deployment_id: str = ""
+    is_harmless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +167,8 @@ class Nomad:
 
     def job(self, job_id: str) -> JobInfo | None:
         """None: no such job."""
-        try:
-            return _job_info(self._call("job", job_id, method="get"))
-        except Refused as error:
-            if isinstance(error.__cause__, exceptions.URLNotFoundNomadException):
-                return None
-            raise
+        row = self._found("job", job_id)
+        return None if row is None else _job_info(row)
 
     def jobs(self, prefix: str) -> tuple[JobInfo, ...]:
         """Jobs whose id begins with the prefix, stopped ones too."""
@@ -199,9 +198,15 @@ class Nomad:
 
     def scaled_at(self, job_id: str, group: str) -> tuple[float, ...]:
         """When the group's count was changed by a scaling, by whomever, oldest first; seconds since the epoch. Nomad keeps about 20."""
-        groups = self._call("job", job_id, "scale", method="get")["TaskGroups"] or {}
-        events = groups.get(group, {}).get("Events") or ()
-        return tuple(sorted(e["Time"] / 1e9 for e in events if e.get("Count") is not None and not e.get("Error")))
+        return tuple(sorted(event["Time"] / 1e9 for event in self._scalings(job_id, group)))
+
+    def scaled_by(self, job: JobInfo, group: str) -> str:
+        """Who made this version of the job by scaling the group, as the order's meta says (`by`); empty: it was made otherwise."""
+        last = max(self._scalings(job.job_id, group), key=lambda event: event["CreateIndex"], default=None)
+        if last is None or (evaluation := self._found("evaluation", last["EvalID"])) is None:
+            return ""
+        made = evaluation["TriggeredBy"] == "job-scaling" and evaluation.get("JobModifyIndex") == job.modify_index
+        return str((last.get("Meta") or {}).get("by", "")) if made else ""
 
     def scale(self, job_id: str, group: str, count: int, *, modify_index: int, message: str, meta: Mapping[str, Any]) -> str:
         """Sets a group's count if the job's modify index is still `modify_index`; the message stands in Nomad's scaling events.
@@ -221,6 +226,10 @@ class Nomad:
         }
         return str(self._call("job", job_id, "scale", method="post", json=body)["EvalID"])
 
+    def fail(self, deployment_id: str) -> None:
+        """Gives a deployment up: its canaries are stopped, and nothing more of it is placed. Raises: Refused: it has ended already."""
+        self._call("deployment", "fail", deployment_id, method="post", json={})
+
     def ready_nodes(self) -> int:
         """Nodes that take allocations."""
         return sum(n["Status"] == "ready" and n["SchedulingEligibility"] == "eligible" for n in self._call("nodes", method="get"))
@@ -232,6 +241,21 @@ class Nomad:
         """The last bytes of a task's output."""
         params = {"task": task, "type": kind, "origin": "end", "offset": tail_bytes, "plain": "true"}
         return str(self._call("client", "fs", "logs", alloc_id, method="get", params=params, text=True))
+
+    def _found(self, *path: str) -> Any:
+        """None: there is no such thing."""
+        try:
+            return self._call(*path, method="get")
+        except Refused as error:
+            if isinstance(error.__cause__, exceptions.URLNotFoundNomadException):
+                return None
+            raise
+
+    def _scalings(self, job_id: str, group: str) -> list[dict[str, Any]]:
+        """Events of a group that have changed its count."""
+        groups = self._call("job", job_id, "scale", method="get")["TaskGroups"] or {}
+        events = groups.get(group, {}).get("Events") or ()
+        return [event for event in events if event.get("Count") is not None and not event.get("Error")]
 
     def _devices(self, job_id: str, failed: Iterable[Mapping[str, Any]]) -> str:
         """Which devices the job asks for, where they are why it has no place; empty otherwise."""
@@ -274,6 +298,11 @@ class Nomad:
         return Refused(f"Nomad: {said} (HTTP {answer.status_code})")
 
 
+def is_denied(error: WarmfleetError) -> bool:
+    """The token is missing, unknown or lacks a right (HTTP 403)."""
+    return isinstance(error.__cause__, exceptions.URLNotAuthorizedNomadException)
+
+
 def _job_info(row: Mapping[str, Any]) -> JobInfo:
     return JobInfo(
         job_id=row["ID"],
@@ -289,10 +318,16 @@ def _job_info(row: Mapping[str, Any]) -> JobInfo:
 
 def _rollout(row: Mapping[str, Any]) -> Rollout:
     active = row["Status"] in ("running", "pending", "blocked", "unblocking", "paused", "initializing")
-    groups = [group for group in (row["TaskGroups"] or {}).values() if group["DesiredCanaries"]]
-    waits = active and any(not group["Promoted"] for group in groups)
-    gave_up = row["StatusDescription"] if row["Status"] == "failed" and not groups else ""
-    return Rollout(active, waits, gave_up, row["JobVersion"])
+    groups = (row["TaskGroups"] or {}).values()
+    canaries = [group for group in groups if group["DesiredCanaries"]]
+    return Rollout(
+        active=active,
+        waits_for_promotion=active and any(not group["Promoted"] for group in canaries),
+        gave_up=row["StatusDescription"] if row["Status"] == "failed" and not canaries else "",
+        job_version=row["JobVersion"],
+        deployment_id=row["ID"],
+        is_harmless=not canaries and not any(group["AutoRevert"] for group in groups),
+    )
 
 
 def _allocation(row: Mapping[str, Any]) -> Allocation:

@@ -14,13 +14,14 @@ import click
 from fleet.away import advised
 from fleet.deploy import jobs as preparing
 from fleet.deploy.display import display
-from fleet.deploy.nomad import Version, is_denied
+from fleet.deploy.nomad import Version
 from fleet.deploy.proposal import Draft, Proposal, Wish, propose, read, refreshed
 from fleet.deploy.run import FAILED, OK, UNPLACED, Model, Outcome, Run
 from fleet.deploy.scaling import Scaling, Wanted
 from fleet.deploy.target import Target, targeted
 from fleet.deploy.text import described_plan, jobs_table, left_over, why_no_room
 from fleet.errors import Conflict, ControlPlaneError, Finding, Refused, SpecError, WarmfleetError
+from fleet.nomad import is_denied
 from fleet.reload import withdrawn
 
 UNCHANGED, CHANGED, ERROR = 0, 1, 255

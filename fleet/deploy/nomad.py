@@ -13,7 +13,7 @@ from typing import Any
 from nomad.api import exceptions
 
 from fleet import placement
-from fleet.errors import Refused, WarmfleetError
+from fleet.errors import Refused
 from fleet.names import JOB_META_SOURCE
 from fleet.nomad import Job, Nomad, Unplaced
 
@@ -137,10 +137,6 @@ class Delivery(Nomad):
         """Canaries become the job's replicas, the old ones are stopped. Raises: Refused: not all of them are healthy."""
         self._call("deployment", "promote", deployment_id, method="post", json={"DeploymentID": deployment_id, "All": True})
 
-    def fail(self, deployment_id: str) -> None:
-        """Gives a deployment up: its canaries are stopped. Raises: Refused: it has ended already."""
-        self._call("deployment", "fail", deployment_id, method="post", json={})
-
     def call_healthy(self, deployment_id: str, alloc_ids: Sequence[str]) -> None:
         """For a deployment whose health check is manual: these allocations are well, it may go on."""
         body = {"DeploymentID": deployment_id, "HealthyAllocationIDs": list(alloc_ids), "UnhealthyAllocationIDs": []}
@@ -183,11 +179,6 @@ class Delivery(Nomad):
     def _versions(self, job_id: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._call("job", job_id, "versions", method="get")["Versions"]
         return rows
-
-
-def is_denied(error: WarmfleetError) -> bool:
-    """The token is missing, unknown or lacks a right (HTTP 403)."""
-    return isinstance(error.__cause__, exceptions.URLNotAuthorizedNomadException)
 
 
 def unplaced(failed: Mapping[str, Mapping[str, Any]], devices: str = "") -> tuple[Unplaced, ...]:

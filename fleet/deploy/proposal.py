@@ -18,9 +18,9 @@ from typing import Literal
 
 from fleet.deploy import jobs
 from fleet.deploy.diff import Line, changes
-from fleet.deploy.nomad import Delivery, Deployment, Plan, is_denied
+from fleet.deploy.nomad import Delivery, Deployment, Plan
 from fleet.errors import Finding, Refused, SpecError
-from fleet.nomad import Job, JobInfo, Unplaced
+from fleet.nomad import Job, JobInfo, Unplaced, is_denied
 from fleet.owner import stranger
 
 Way = Literal["nothing", "start", "beside", "one by one", "by its rules", "in place"]

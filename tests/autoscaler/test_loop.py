@@ -107,6 +107,7 @@ class World:
     obstacle: str = ""
     scaled_at: tuple[float, ...] = ()
     bounds: tuple[int, int] = ANY
+    placing: str = ""
     stored: dict[str, ModelState] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     published: list[ModelState] = field(default_factory=list)
@@ -145,7 +146,8 @@ class World:
     async def read(self, name: str) -> JobView:
         if name in self.nomad_errors:
             raise self.nomad_errors[name]
-        return JobView(self.count, 7, self.placed(), scaled_at=self.scaled_at, obstacle=self.obstacle, bounds=self.bounds)
+        told = {"scaled_at": self.scaled_at, "obstacle": self.obstacle, "bounds": self.bounds, "placing": self.placing}
+        return JobView(self.count, 7, self.placed(), **told)  # type: ignore[arg-type]
 
     async def order(self, order: Order) -> None:
         if self.order_error:
@@ -310,6 +312,20 @@ async def test_a_job_that_is_missing_is_held_with_what_to_do() -> None:
     assert world.published[-1].level == "failure"
     assert "waits: job warmfleet-small-model is not registered in Nomad: deploy the fleet" in status.sentence
     assert status.is_blocked
+
+
+async def test_while_nomad_looks_for_room_only_fewer_are_ordered() -> None:
+    world = World(count=3, lingering=-1, flying=4.2, placing="its id")
+    loop = loop_in(world)
+    status = await passes(loop, world, 1)
+    assert status.sentence.endswith("; Nomad looks for room, and takes fewer replicas meanwhile but not more")
+    world.flying = 5.6
+    status = await passes(loop, world, 8)
+    assert status.sentence.endswith("; waits: Nomad looks for room for what was ordered before, and takes no more meanwhile")
+    assert (world.orders, status.is_blocked) == ([], True)
+    world.flying = 2.0
+    await passes(loop, world, 8)
+    assert [(order.count, order.gives_up) for order in world.orders] == [(2, "its id")]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,11 @@ from uuid import uuid4
 import pytest
 import requests
 
+from autoscaler.jobs import NomadJobs, Order
 from fleet.local.processes import wait_until
-from fleet.names import GROUP
+from fleet.names import GROUP, JOB_META_FLEET
+from fleet.nomad import Nomad
+from tests.contract.autoscaler_world import until
 from tests.guarded import NAMESPACE, Guarded, guarded
 
 pytestmark = pytest.mark.contract
@@ -253,6 +256,29 @@ def test_in_nomad_a_token_may_what_its_part_needs_and_no_more(world: Guarded, to
     refused = {what for what, answer in answers.items() if answer.status_code == 403}
     assert {what: answers[what].text for what in answers if what not in refused and answers[what].status_code != 200} == {}
     assert set(answers) - refused == NOMAD_MAY[holder]
+
+
+async def test_the_autoscaler_may_take_back_what_there_is_no_room_for_and_promote_nothing(world: Guarded, tokens: dict[str, str]) -> None:
+    nomad = Nomad(world.nomad.address, token=tokens["nomad autoscaler"], namespace=NAMESPACE)
+    jobs, made = NomadJobs(nomad, FLEET), job(NAMESPACE, "full")
+    made["TaskGroups"][0]["Tasks"][0]["Resources"]["MemoryMB"] = 100_000_000
+    made |= {"Meta": {JOB_META_FLEET: FLEET}, "Update": {"MaxParallel": 1, "MinHealthyTime": 0}}
+    made["TaskGroups"][0]["Count"] = 0
+    world.nomad.told("POST", f"/v1/jobs?{IN}", {"Job": made})
+    try:
+        view = await until(lambda: jobs.read("full"), lambda v: not v.obstacle)
+        await jobs.order(Order("full", 1, view.modify_index, "one", {}))
+        view = await until(lambda: jobs.read("full"), lambda v: bool(v.placing))
+        promoted = world.nomad.ask(
+            "POST",
+            f"/v1/deployment/promote/{view.placing}?{IN}",
+            {"DeploymentID": view.placing, "All": True},
+            token=tokens["nomad autoscaler"],
+        )
+        await jobs.order(Order("full", 0, view.modify_index, "none", {}, gives_up=view.placing))
+        assert ((await jobs.read("full")).count, promoted.status_code) == (0, 403)
+    finally:
+        world.nomad.told("DELETE", f"/v1/job/full?purge=true&{IN}")
 
 
 @pytest.mark.parametrize(

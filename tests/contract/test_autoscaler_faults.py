@@ -72,7 +72,7 @@ async def world(nomad_server: servers.NomadServer) -> AsyncIterator[World]:
         stack.enter_context(registered(nomad, job_of_sleepers(names)))
         await stack.enter_async_context(router(demand, names, nomad_server.consul))
         proxy = await stack.enter_async_context(nomad_proxy(nomad_server.address))
-        loop = await stack.enter_async_context(leading(_spec(names, nomad_server, proxy), proxy, said))
+        loop = await stack.enter_async_context(leading(quick_spec(names, nomad_server, proxy), proxy, said))
         made = World(loop, proxy, nomad, names, demand, said)
         await until(made.passes, lambda sentence: "waits" not in sentence and "deployment" not in sentence)
         yield made
@@ -95,7 +95,7 @@ async def leading(spec: Spec, proxy: NomadProxy, said: list[Status]) -> AsyncIte
             await consul.close()
 
 
-def _spec(names: Names, server: servers.NomadServer, proxy: NomadProxy) -> Spec:
+def quick_spec(names: Names, server: servers.NomadServer, proxy: NomadProxy) -> Spec:
     model = Model(
         name=MODEL,
         engine="llamacpp",

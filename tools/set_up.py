@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ _PYTHON = _VENV / "bin" / "python"
 _PROJECT = Path("pyproject.toml")
 _OURS = ("fleet", "router", "autoscaler")
 _PIP = (str(_PYTHON), "-m", "pip", "--disable-pip-version-check")
+_PINNED = ("install", "--no-compile", "--no-deps", "--require-hashes")
+_NOT_COMPILED = "/(pip|pygments/lexers|tests)/"  # nobody who waits imports them, and they are a quarter of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,9 @@ def _ensure(part: Part) -> None:
         print(part.said, flush=True)
         _make_venv()
         _forget_unfinished()
+        _renew_pip(part.lock)
         _install(part.lock)
-        compiling = (str(_PYTHON), "-m", "compileall", "-qq", "-j", "0", *_compiled())
+        compiling = (str(_PYTHON), "-m", "compileall", "-qq", "-j", "0", "-x", _NOT_COMPILED, *_compiled())
         with subprocess.Popen(compiling):  # its exit code says nothing: some files of some packages are for other Pythons
             _run((*_PIP, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", "."))
     part.stamp.write_text(part.digest(), "ascii")
@@ -94,8 +98,14 @@ def _forget_unfinished() -> None:
             shutil.rmtree(about)
 
 
+def _renew_pip(lock: Path) -> None:
+    """First of all, because it finds the other packages in half the time that the pip of an older Python needs."""
+    for pin in re.findall(r"^pip==.*(?:\n\s.*)*", lock.read_text("utf-8"), re.MULTILINE):
+        subprocess.run((*_PIP, "--quiet", *_PINNED, "-r", "/dev/stdin"), input=pin, text=True, check=True)
+
+
 def _install(lock: Path) -> None:
-    command = (*_PIP, "install", "--no-compile", "--no-deps", "--require-hashes", "-r", str(lock))
+    command = (*_PIP, *_PINNED, "-r", str(lock))
     total = sum(not line[0].isspace() for line in lock.read_text("utf-8").splitlines() if line)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pip:
         for count, _ in enumerate((line for line in pip.stdout or () if line.startswith("Collecting")), 1):

@@ -1,6 +1,7 @@
 """`python -m bench.router`: our router beside its peers, a table, and exit code 1 where a bar is missed.
 
     --quick      one short round of the three that are compared, without curve and growth: under 90 s, a hint rather than a result
+    --only NAME  rounds of these rows and nothing else, as often as it is given: how two of ours differ
     --rounds N   interleaved rounds of JSON requests (streams: three of them at most); a bar needs five
     --save       also write bench/router/results/<date>.json
 
@@ -39,7 +40,7 @@ _CONSOLE = Console(stderr=True, highlight=False)
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long a run takes. Seconds of one measurement; `is_whole`: with orientation, curve and growth.
+    """How long a run takes. Seconds of one measurement; `is_whole`: with orientation, curve and growth; `only`: these proxies; empty: all.
 
     Streams have fewer rounds: their ratio moves less from one to the next.
     """
@@ -48,17 +49,22 @@ class Length:
     stream_rounds: int
     seconds: float
     is_whole: bool
+    only: tuple[str, ...] = ()
+
+    def has(self, proxy: Proxy) -> bool:
+        return not self.only or proxy.name in self.only
 
 
 @click.command(help="CPU and memory of our router beside Envoy and vllm-router. Exit code 1: a bar is missed; 2: nothing was measured.")
 @click.option("--quick", is_flag=True, help="one short round, under 90 s: a hint, not a result")
 @click.option("--rounds", default=0, help="interleaved rounds (default: 7, quick: 1); streams: the first 3 of them")
 @click.option("--seconds", default=0.0, help="of one measurement (default: 4, quick: 3)")
+@click.option("--only", multiple=True, metavar="NAME", help="rounds of this row, and of others that are named so, and nothing else")
 @click.option("--with-litellm", is_flag=True, help="install LiteLLM too, and show it for orientation")
 @click.option("--save", is_flag=True, help="write bench/router/results/<date>.json")
-def main(quick: bool, rounds: int, seconds: float, with_litellm: bool, save: bool) -> None:
+def main(*, quick: bool, rounds: int, seconds: float, only: tuple[str, ...], with_litellm: bool, save: bool) -> None:
     rounds = rounds or (1 if quick else 7)
-    length = Length(rounds, min(rounds, 3), seconds or (3.0 if quick else 4.0), not quick)
+    length = Length(rounds, min(rounds, 3), seconds or (3.0 if quick else 4.0), not quick and not only, only)
     loaded = os.getloadavg()[0]
     try:
         readings, names, rivals = run(length, with_litellm=with_litellm)
@@ -76,9 +82,9 @@ def run(length: Length, *, with_litellm: bool) -> tuple[list[Reading], list[str]
     """(readings, names of all proxies, names of the peers). Raises: WarmfleetError"""
     with stage() as on:
         on.register(Names(OURS).model_service, len(on.upstreams))
-        cast = list(_cast(on, length, with_litellm=with_litellm))
+        cast = [proxy for proxy in _cast(on, length, with_litellm=with_litellm) if length.has(proxy)]
         compared = [proxy for proxy in cast if proxy.role != "orientation" and proxy.name not in _VARIANTS]
-        readings = [reading for proxy in compared for reading in _memory(on, proxy)]
+        readings = [reading for proxy in compared if not length.only for reading in _memory(on, proxy)]
         readings += _rounds(on, cast, length)
         if length.is_whole:
             readings += _curve(on, compared, length)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,8 @@ _LOW: Final = (1 << 64) - 1
 _LEAST_NS: Final = 1000  # ddtrace takes ends in seconds, whose last digit stands for a quarter of that
 REQUEST: Final = "warmfleet.request"
 _KEEP: Final = "manual.keep"
+_AT_ONCE: Final = 16
+_MOST_KEPT: Final = 256
 
 Tags = dict[str, "str | float | None"]
 
@@ -67,21 +70,21 @@ class Family:
 
 @dataclass(slots=True)
 class Teller:
-    """Makes ddtrace's spans of families that are over: when there are `most`, and whenever `tell` is called."""
+    """Makes ddtrace's spans of families that are over, a few at once, so that others wait a millisecond at most."""
 
     library: Library
-    most: int
-    _over: list[Family] = field(default_factory=list)
+    _over: deque[Family] = field(default_factory=deque)
 
     def over(self, family: Family) -> None:
         self._over.append(family)
-        if len(self._over) >= self.most:
-            self.tell()
+        if len(self._over) >= _MOST_KEPT:
+            self.tell_some()
 
-    def tell(self) -> None:
-        families, self._over = self._over, []
-        for family in families:
-            self._family(family)
+    def tell_some(self) -> bool:
+        """Whether there are more."""
+        for _ in range(min(_AT_ONCE, len(self._over))):
+            self._family(self._over.popleft())
+        return bool(self._over)
 
     def _family(self, family: Family) -> None:
         parent = family.parent

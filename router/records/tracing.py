@@ -24,7 +24,6 @@ from router.wire.headers import RequestHead
 _ATTEMPT: Final = "warmfleet.attempt"
 _MOST_FOLLOWED_PER_S: Final = 20  # callers may ask for traces; they may not slow the router down with it
 _TELL_S: Final = 1.0
-_AT_ONCE: Final = 16  # families that are told together: a millisecond, which is as long as others may wait for it
 _W3C: Final = b"raceparent: "
 _W3C_FLAG: Final = len(_W3C) + 54  # the last hexadecimal digit of `00-<32>-<16>-<2>`, whose lowest bit says "sampled"
 _ODD: Final = frozenset(b"%x" % digit for digit in range(1, 16, 2))
@@ -47,7 +46,7 @@ def from_process(rate: float, random: Callable[[], float], random_bits: Callable
 
 
 def made(library: Library, rate: float, random: Callable[[], float], random_bits: Callable[[int], int]) -> DatadogTraces:
-    return DatadogTraces(library, rate, random, telling.born(library, random_bits), Teller(library, _AT_ONCE))
+    return DatadogTraces(library, rate, random, telling.born(library, random_bits), Teller(library))
 
 
 @dataclass(slots=True)
@@ -86,9 +85,11 @@ class DatadogTraces:
             while True:
                 await asyncio.sleep(_TELL_S)
                 self._may_follow = _MOST_FOLLOWED_PER_S
-                self.teller.tell()
+                while self.teller.tell_some():  # noqa: ASYNC110 - nothing is waited for: requests come in between
+                    await asyncio.sleep(0)
         finally:
-            self.teller.tell()
+            while self.teller.tell_some():
+                pass
 
     def _parent(self, forward: bytes) -> Any | None:
         """The caller's context, if its headers are well-formed and say that it traces. None: we decide."""

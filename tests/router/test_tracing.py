@@ -156,7 +156,7 @@ def test_ddtrace_hears_nothing_before_a_request_is_over_and_then_all_with_the_id
     answered.end("")
     end(span, 502)
     assert watched.tracer.spans == []
-    traces.teller.tell()
+    assert not traces.teller.tell_some()
     root, first, second = watched.tracer.spans
     assert told == [f"traceparent: 00-{span.ids.trace}-{s.span_id:016x}-01\r\nx-parent: {s.span_id}\r\n".encode() for s in (first, second)]
     assert (f"{root.parent.trace_id:032x}", str(root.span_id)) == span.ids and "manual.keep" in root.tags
@@ -178,7 +178,7 @@ def test_a_callers_trace_keeps_its_context_and_its_decision() -> None:
     assert step.lines().startswith(b"traceparent: 00-%032x-" % 7)
     step.end("")
     end(span)
-    traces.teller.tell()
+    assert not traces.teller.tell_some()
     root = watched.tracer.spans[0]
     assert (root.parent.trace_id, root.parent.span_id) == (7, 8)
     assert not {"manual.keep", "_sample_rate"} & root.tags.keys()
@@ -187,11 +187,20 @@ def test_a_callers_trace_keeps_its_context_and_its_decision() -> None:
 def test_requests_that_are_over_are_told_several_at_once() -> None:
     watched = Watched([0.0] * 40)
     traces = watched.traces()
-    heard = []
     for _ in range(40):
         end(traces.start(PATH, head()))
-        heard.append(len(watched.tracer.spans))
-    assert heard == [0] * 15 + [16] * 16 + [32] * 9
+    assert watched.tracer.spans == []
+    assert [(traces.teller.tell_some(), len(watched.tracer.spans)) for _ in range(3)] == [(True, 16), (True, 32), (False, 40)]
+
+
+def test_of_a_flood_the_oldest_are_told_by_the_newest() -> None:
+    watched = Watched([0.0] * 1000)
+    traces = watched.traces()
+    for count in range(1, 1001):
+        end(traces.start(PATH, head()))
+        assert count - len(watched.tracer.spans) < 256
+    ids = [span.span_id for span in watched.tracer.spans]
+    assert ids == sorted(ids)
 
 
 async def test_what_is_not_told_when_a_router_ends_is_told_then() -> None:

@@ -162,7 +162,7 @@ BLOCKED = Metric(
     "gauge",
     "model",
     ("model",),
-    "1 while Nomad takes no scaling of the model: a deployment is under way, or its job is missing or stopped",
+    "1 while Nomad takes no scaling of the model: a deployment is under way, or its job is missing, stopped or not this fleet's",
 )
 LOOP_SECONDS = Metric("warmfleet.autoscaler.loop", "distribution", "second", (), "one pass over all models")
 

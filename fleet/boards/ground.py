@@ -99,10 +99,10 @@ def _blocked(scope: Scope) -> Watch:
         ">=",
         1,
         Runbook(
-            "A deployment of {{model.name}} does not end, or its job is missing or stopped: demand is not followed, up or down.",
+            "A deployment of {{model.name}} does not end, or its job is missing, stopped or not ours: demand is not followed, up or down.",
             "`warmfleet explain {{model.name}}` says which; `nomad job deployments` since when.",
             "New replicas that wait to be promoted: `warmfleet deploy {{model.name}}` sees them to the end. No room: add or free a node. "
-            "Missing or stopped: deploy it, or take it out of fleet.toml.",
+            "Missing or stopped: deploy it, or take it out of fleet.toml. Not ours: name the fleet anew, or deploy with --take-over.",
         ),
         priority=2,
         silence=WELL,

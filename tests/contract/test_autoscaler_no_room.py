@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -105,6 +106,46 @@ async def test_what_is_no_longer_wanted_is_taken_back_and_nothing_is_restarted(n
     assert len(view.scaled_at) == 2
     await jobs.order(order(view, job_id, 2))  # and when it is wanted again
     assert (await without_room(jobs, job_id)).count == 2
+
+
+PREPARING = """
+    task "prepare" {
+      driver = "raw_exec"
+
+      lifecycle {
+        hook = "prestart"
+      }
+
+      config {
+        command = "/bin/sleep"
+        args    = ["3"]
+      }
+
+      resources {
+        cpu    = 10
+        memory = 10
+      }
+    }
+
+    task "engine" {"""
+
+
+async def test_a_replica_that_still_starts_goes_on(nomad: Delivery, names: Names, hcl: str) -> None:
+    """Of three the node holds two, and the second one is on its way when the third is given up."""
+    jobs, slow = NomadJobs(nomad, names.fleet), hcl.replace('    task "engine" {', PREPARING)
+    with registered(nomad, of_two_the_size(slow)) as job_id:
+        view = await settled(jobs, job_id)
+        await jobs.order(order(view, job_id, 3))
+        waiting = await until(lambda: jobs.read(job_id), lambda v: bool(v.placing))
+        await jobs.order(order(waiting, job_id, 2))
+        await until(lambda: asyncio.to_thread(deployments, nomad, job_id), lambda now: now[-1] == (2, "successful"))
+        view = await jobs.read(job_id)
+        assert (view.count, running(view), len(running(view))) == (2, running(waiting), 2)
+
+
+def of_two_the_size(hcl: str) -> str:
+    """A replica takes two fifths of the node, in place of three."""
+    return re.sub(r"memory = (\d{3,})", lambda found: f"memory = {int(found[1]) * 2 // 3}", hcl)
 
 
 async def test_without_giving_up_nomad_takes_no_order(jobs: NomadJobs, job_id: str) -> None:

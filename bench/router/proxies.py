@@ -22,6 +22,7 @@ Role = Literal["ours", "peer", "orientation"]
 
 TRACING: Final = {
     "DD_SERVICE": "warmfleet-router",
+    "DD_CODE_ORIGIN_FOR_SPANS_ENABLED": "false",
     "DD_PATCH_MODULES": "aiohttp:false,asyncio:false,consul:false,redis:false",
     "DD_TRACE_SAMPLING_RULES": json.dumps(
         [{"resource": "GET /health", "sample_rate": 0}, {"resource": "GET /metrics", "sample_rate": 0}, {"sample_rate": 0.01}]

@@ -1,7 +1,7 @@
 """What a traced request leaves behind, and how it becomes spans of ddtrace. The only module that makes them.
 
 Law: while a request runs, its spans are notes: a few values each, and ids that its engines and its log line already know. ddtrace's own
-objects are made of them when the request is over, for several requests at once. One span costs ddtrace five times as much in the middle
+objects are made of them when the request is over, for several requests at once. A span costs ddtrace several times as much in the middle
 of other work as it does beside others, because nothing of it is in the processor's caches then.
 """
 

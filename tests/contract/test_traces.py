@@ -45,6 +45,7 @@ async def traced_router(program: RouterProgram, models: str) -> AsyncIterator[tu
             "DD_SERVICE": "t-router",
             "DD_ENV": "test",
             "DD_VERSION": "1.2.3",
+            "DD_CODE_ORIGIN_FOR_SPANS_ENABLED": "false",
             "DD_PATCH_MODULES": "aiohttp:false,asyncio:false,consul:false,redis:false",
             "DD_REMOTE_CONFIGURATION_ENABLED": "false",
             "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",

@@ -58,6 +58,12 @@ def deadline_of(request: Request) -> bytes:
     return headers.lines(field for field in said if field[0] == _DEADLINE)
 
 
+def told(request: Request, header: str, otherwise: bytes | None) -> bytes | None:
+    """What one of our own headers says, right or wrong, or else what the body does."""
+    value = request.headers.get(header)
+    return value.encode("latin-1") if value is not None else otherwise
+
+
 def text(answer: Answer) -> str:
     """What a chat was answered. Raises: UpstreamFailed: the engine's answer has no message."""
     try:

@@ -17,9 +17,10 @@ import msgspec
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from fleet import names
 from router.errors import UnknownSession
 from router.models.catalogue import Plan
-from router.pages.asked import as_it_is, deadline_of, text, while_connected
+from router.pages.asked import as_it_is, deadline_of, text, told, while_connected
 from router.pages.refusals import ASKING, may
 from router.plane import DataPlane
 from router.relay import choosing, collected
@@ -206,6 +207,6 @@ async def _ask(plane: DataPlane, said: ChatMessage, request: Request) -> Answer:
     body: dict[str, object] = {"model": said.model or requests.AUTO, "messages": [{"role": "user", "content": said.message}]}
     if said.max_tokens is not None:
         body["max_tokens"] = said.max_tokens
-    wish, key = choosing.said(said.model_dump(include=set(choosing.FIELDS))), authorization_of(request)
-    raw, deadline = msgspec.json.encode(body), deadline_of(request)
-    return await collected.ask(plane, b"/v1/chat/completions", raw, said.session_id, key, wish=wish, deadline=deadline)
+    wish = told(request, names.HEADER_STRATEGY, choosing.said(said.model_dump(include=set(choosing.FIELDS))))
+    raw, session, key, deadline = msgspec.json.encode(body), said.session_id.encode(), authorization_of(request), deadline_of(request)
+    return await collected.ask(plane, b"/v1/chat/completions", raw, session, key, wish=wish, deadline=deadline)

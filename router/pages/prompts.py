@@ -15,11 +15,12 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fleet import names
 from router.choice.classify import classify
 from router.choice.question import question
 from router.errors import BadRequest
 from router.models.prices import NANO, rate
-from router.pages.asked import as_it_is, deadline_of, passed_fields, text, while_connected
+from router.pages.asked import as_it_is, deadline_of, passed_fields, text, told, while_connected
 from router.pages.refusals import ASKING, may
 from router.plane import DataPlane
 from router.relay import choosing, collected
@@ -115,8 +116,10 @@ def routes(plane: DataPlane) -> APIRouter:
 
 
 async def _ask(plane: DataPlane, body: bytes, session: str | None, wish: bytes | None, request: Request) -> Answer:
-    key, deadline = authorization_of(request), deadline_of(request)
-    return await while_connected(collected.ask(plane, _CHAT, body, session, key, wish=wish, deadline=deadline), request)
+    """What a header says goes before what the body says."""
+    own = told(request, names.HEADER_SESSION, session.encode() if session is not None else None)
+    wish, key, deadline = told(request, names.HEADER_STRATEGY, wish), authorization_of(request), deadline_of(request)
+    return await while_connected(collected.ask(plane, _CHAT, body, own, key, wish=wish, deadline=deadline), request)
 
 
 def _said(prompt: str) -> list[dict[str, str]]:

@@ -41,7 +41,7 @@ async def ask(
     plane: DataPlane,
     path: bytes,
     body: bytes,
-    session: str | None,
+    session: bytes | None,
     authorization: bytes | None,
     *,
     wish: bytes | None = None,
@@ -54,11 +54,10 @@ async def ask(
     Raises:
         UpstreamFailed: the engine broke in the middle of an answer too large to hold.
     """
-    own_session = session.encode() if session else None
     lines, make = (b"", Relay) if plane.traces is None else (plane.traces.inside(), traced.make)
     lines_up = b"content-type: application/json\r\n%b%b" % (deadline, lines)
     head = RequestHead(
-        lines_up, len(body), own_session, None, False, False, authorization, wish, None, has_trace=bool(lines), has_deadline=bool(deadline)
+        lines_up, len(body), session, None, False, False, authorization, wish, None, has_trace=bool(lines), has_deadline=bool(deadline)
     )
     sink = _Collected()
     relay = make(plane, sink, path, dialect(path), head, body)

@@ -77,12 +77,24 @@ async def test_a_wait_that_is_said_twice_is_refused_behind_any_head(start: Start
 
 
 @pytest.mark.parametrize(("path", "body"), PAGES)
-async def test_whatever_asks_a_model_refuses_a_wrong_wait(start: Start, path: str, body: dict[str, str]) -> None:
+async def test_whatever_asks_a_model_refuses_what_is_wrong(start: Start, path: str, body: dict[str, str]) -> None:
     router: Running = await start(engines=ENGINES)
     await router.call(post("/initiate_call", {"session_id": "mine"}))
-    reply = await router.call(post(path, body, {"x-deadline-s": "never"}))
-    assert (reply.status, reply.json["error"]["param"]) == (400, "x-deadline-s")
+    for name, value, param in WRONG:
+        if not (name == "x-session-id" and "session_id" in body):  # whose body must say it, and is what counts
+            reply = await router.call(post(path, body, {name: value}))
+            assert (reply.status, reply.json["error"]["param"]) == (400, param), (name, value)
     assert router.heard() == 0
+
+
+async def test_what_a_header_says_goes_before_what_a_body_says(start: Start) -> None:
+    router: Running = await start(engines=ENGINES)
+    said = {"prompt": "hi", "model": "auto", "session_id": "from-the-body", "strategy": "latency"}
+    reply = await router.call(post("/chat/completions", said, {"x-session-id": "from-the-head", "x-route-strategy": "quality"}))
+    assert (reply.status, reply.headers["x-session-id"]) == (200, "from-the-head")
+    assert reply.route["chosen"].startswith("quality")
+    plain = await router.call(post("/chat/completions", said))
+    assert (plain.headers["x-session-id"], plain.route["chosen"].partition(":")[0]) == ("from-the-body", "latency")
 
 
 @pytest.mark.parametrize(("path", "body"), PAGES)

@@ -141,8 +141,8 @@ def _print(found: Status) -> None:
         click.echo(f"scaling is paused by {found.paused}   (`warmfleet resume` ends that)")
     if found.parts:
         Console().print(table(found.parts))
-    for problem in found.problems:
-        click.echo(problem)
+    for sentence in filter(None, (*found.problems, found.advice)):
+        click.echo(sentence)
 
 
 def _numbers(part: Part) -> dict[str, Any]:
@@ -157,8 +157,8 @@ def _numbers(part: Part) -> dict[str, Any]:
 
 
 def _half_up(state: Path, found: Status) -> str:
-    problems = "\n".join(f"  {problem}" for problem in found.problems)
-    return f"it is only half up in {state}:\n{problems}\nRun `make down`, then `make up`."
+    problems = "".join(f"\n  {problem}" for problem in found.problems)
+    return f"it is only half up in {state}:{problems}\n{found.advice}".rstrip()
 
 
 def _hint(state: Path) -> str:

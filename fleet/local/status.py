@@ -61,6 +61,15 @@ class Status:
     autoscaler: str = ""
     paused: str = ""
 
+    @property
+    def advice(self) -> str:
+        """What to do about its problems; empty: there are none, or nothing is to be done."""
+        if not self.problems or self.record is None or _is_under_way(self.record):
+            return ""
+        if self.parts and self.record.phase == "up":
+            return "Nomad starts again what has ended. If it stays like this: `make down`, then `make up`."
+        return "Run `make down`, then `make up`."
+
 
 def look(state: Path) -> Status:
     """Raises: StackError: the folder is not a stack's."""
@@ -149,8 +158,12 @@ def _dead_agents(record: Record) -> Iterable[str]:
             yield f"{name} (process {agent.process.pid}) has ended; the end of {agent.log}:\n{log_tail(agent.log)}"
 
 
+def _is_under_way(record: Record) -> bool:
+    return record.phase == "starting" and is_alive(record.owner)
+
+
 def _unfinished(record: Record) -> Iterable[str]:
-    if record.phase == "starting" and is_alive(record.owner):
+    if _is_under_way(record):
         yield f"process {record.owner.pid} is still bringing it up: wait for it, or end it"
     elif record.phase == "starting":
         yield "it was never completely up: the process that started it has ended"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import click
 import pytest
@@ -13,6 +14,8 @@ from fleet import metrics, model
 from fleet.cli import main
 from fleet.spec import load
 from router.api_page import calls
+from router.following import reload
+from router.health.report import Degraded
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/api.md", "docs/design.md", "docs/library.md", "docs/operations.md", "terraform/README.md")
@@ -63,6 +66,20 @@ def test_every_setting_that_is_named_exists() -> None:
         if not is_file and text not in keys and not any(key.startswith(f"{text}.") for key in keys):
             wrong.append((name, text))
     assert wrong == []
+
+
+def test_every_setting_that_a_reload_takes_over_is_listed_and_no_other() -> None:
+    _, _, text = page("docs/operations.md").partition("**Reload.**")
+    _, _, listed = text.partition("of `[router]`")
+    hints = get_type_hints(model.Router, include_extras=True)
+    keys = {next((m.alias for m in getattr(hints[name], "__metadata__", ()) if getattr(m, "alias", None)), name) for name in reload._LIVE}
+    assert set(re.findall(r"`(\w+)`", listed.partition("What")[0])) == keys
+
+
+def test_everything_that_health_calls_degraded_is_explained() -> None:
+    _, _, text = page("docs/operations.md").partition("| degraded | meaning |")
+    rows = re.findall(r"^\| `(\w+)` \|", text.partition("\n\n")[0], re.MULTILINE)
+    assert sorted(rows) == sorted(get_args(get_type_hints(Degraded)["what"]))
 
 
 def sections(generated: str) -> Iterator[tuple[str, str]]:

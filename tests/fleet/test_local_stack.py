@@ -95,6 +95,29 @@ def test_what_is_wrong_with_a_stack_is_said(tmp_path: Path, record: Record, said
     assert said in "\n".join(found.problems)
 
 
+@pytest.mark.parametrize(
+    ("record", "advised"),
+    [
+        (Record(phase="starting", owner=GONE), "Run `make down`, then `make up`."),
+        (Record(phase="up", owner=GONE, agents=(agent("consul", GONE), agent("nomad", THIS))), "Run `make down`, then `make up`."),
+        (Record(phase="starting", owner=THIS), ""),
+    ],
+    ids=["interrupted", "no consul", "starting"],
+)
+def test_who_asks_for_the_status_of_what_is_broken_is_told_what_to_do(tmp_path: Path, record: Record, advised: str) -> None:
+    records.write(tmp_path, record)
+    said = CliRunner().invoke(commands.status, ["--state", str(tmp_path)]).output
+    assert said.rstrip().endswith(advised)
+    assert ("make down" in said) == bool(advised)
+
+
+def test_what_nomad_starts_again_is_waited_for_first() -> None:
+    part, record = Part("router", "running", 1, 0, 0, 0, ""), Record(phase="up", owner=GONE, agents=(agent("consul", THIS),))
+    broken = status.Status("degraded", record, (part,), ("router does not answer: job running, 0 of 1 passing",))
+    assert broken.advice.startswith("Nomad starts again what has ended.")
+    assert status.Status("up", record, (part,)).advice == ""
+
+
 def test_of_two_that_take_a_folder_one_succeeds(tmp_path: Path) -> None:
     state = tmp_path / "state"
     records.begin(state, Record(phase="starting", owner=THIS))

@@ -59,9 +59,9 @@ def deadline_of(request: Request) -> bytes:
 
 
 def told(request: Request, header: str, otherwise: bytes | None) -> bytes | None:
-    """What one of our own headers says, right or wrong, or else what the body does."""
-    value = request.headers.get(header)
-    return value.encode("latin-1") if value is not None else otherwise
+    """What one of our own headers says, right or wrong, or else what the body does. Said twice it is wrong, as for relayed requests."""
+    values = request.headers.getlist(header)
+    return ",".join(values).encode("latin-1") if values else otherwise
 
 
 def text(answer: Answer) -> str:

@@ -13,12 +13,14 @@ from typing import Any, Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
+from fleet import names
 from router.choice.candidate import expected_cost
 from router.choice.reasons import reasons
 from router.choice.wish import NO_WISH, Wish
 from router.errors import BadRequest
 from router.models.catalogue import Plan
 from router.models.chooser import Explained
+from router.pages.asked import told
 from router.pages.refusals import may
 from router.plane import DataPlane
 from router.relay import choosing
@@ -91,9 +93,9 @@ def _plan(plane: DataPlane, request: Request, body: bytes) -> Plan:
 
 def _wish(request: Request, body: bytes) -> Wish:
     """The header's, or else the body's. Raises: BadRequest"""
-    header = request.headers.get("x-route-strategy")
+    header = told(request, names.HEADER_STRATEGY, None)
     if header is not None:
-        return choosing.read(header.encode("latin-1"))
+        return choosing.read(header)
     try:
         said = choosing.said(msgspec.structs.asdict(_said(body)))
     except msgspec.ValidationError as error:

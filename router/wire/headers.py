@@ -88,7 +88,7 @@ def read_request(fields: Fields) -> RequestHead:  # noqa: PLR0912 - one loop, be
         elif kept == b"content-length":
             length = int(value) if value.isdigit() else -1
         elif kept == _SESSION:
-            session = value
+            session = value if session is None else session + b"," + value  # which no id has: two are none
         elif kept == b"authorization" or (kept == b"x-api-key" and authorization is None):
             authorization = value
         elif kept == b"connection":
@@ -98,7 +98,7 @@ def read_request(fields: Fields) -> RequestHead:  # noqa: PLR0912 - one loop, be
         elif kept == b"expect":
             expects = value.lower() == b"100-continue"
         elif kept == _STRATEGY:
-            wish = value
+            wish = value if wish is None else wish + b"," + value
         elif kept == b"content-encoding":
             coding = value if coding is None else coding + b"," + value
         elif kept is _WAITS:

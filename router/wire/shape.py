@@ -111,5 +111,7 @@ def _is_plain(data: bytes, url: bytes, fields: Fields) -> bool:
     if len(head) > _MOST_BYTES or marks.search(head) or not data.startswith(head):
         return False
     names = [name.lower() for name, _ in fields]
+    if len(set(names)) < len(names):
+        return False  # what is said twice may mean something else than each by itself
     stays_open = all(value.lower() == b"keep-alive" for name, value in fields if name.lower() == b"connection")
     return stays_open and names.count(_LENGTH) == names.count(b"host") == 1 and _UNFIT.isdisjoint(names)

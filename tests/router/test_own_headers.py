@@ -66,13 +66,37 @@ async def test_a_wrong_wait_is_seen_behind_a_head_that_is_known(start: Start) ->
     assert found[1][0].has_deadline
 
 
-async def test_a_wait_that_is_said_twice_is_refused_behind_any_head(start: Start) -> None:
+TWICE = [
+    (("x-deadline-s", "5"), ("X-Deadline-S", "6"), "x-deadline-s"),
+    (("x-session-id", "one"), ("X-Session-Id", "two"), "session_id"),
+    (("x-route-strategy", "cost"), ("X-Route-Strategy", "quality"), "strategy"),
+    (("x-route-strategy", "cost"), ("X-Route-Strategy", "cost"), "strategy"),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "param"), TWICE)
+async def test_what_is_said_twice_is_refused_behind_any_head(
+    start: Start, first: tuple[str, str], second: tuple[str, str], param: str
+) -> None:
     router: Running = await start(engines=ENGINES)
-    twice = chat(headers={"x-deadline-s": "5", "X-Deadline-S": "6"})
+    said = set()
     async with await router.connect() as caller:
         for _ in range(4):
-            await caller.send(twice)
-            assert (await caller.reply()).json["error"]["param"] == "x-deadline-s"
+            await caller.send(chat(headers=dict((first, second))))
+            reply = await caller.reply()
+            assert (reply.status, reply.json["error"]["param"]) == (400, param)
+            said.add(reply.body)
+    assert len(said) == 1, "the same each time, however the head was read"
+    assert router.heard() == 0
+
+
+@pytest.mark.parametrize(("first", "second", "param"), TWICE)
+async def test_a_page_refuses_what_is_said_twice(start: Start, first: tuple[str, str], second: tuple[str, str], param: str) -> None:
+    router: Running = await start(engines=ENGINES)
+    paths = ["/chat/completions"] + ["/routing/explain"] * (param == "strategy")
+    for path in paths:
+        reply = await router.call(post(path, {"model": "auto", "messages": []}, dict((first, second))))
+        assert (reply.status, reply.json["error"]["param"]) == (400, param), path
     assert router.heard() == 0
 
 

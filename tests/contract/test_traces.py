@@ -39,20 +39,25 @@ CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}"
 
 @asynccontextmanager
 async def traced_router(program: RouterProgram, models: str) -> AsyncIterator[tuple[Process, TraceAgent]]:
-    async with trace_agent(program.folder) as agent:
-        program.environment |= {
-            "DD_TRACE_AGENT_URL": agent.url,
-            "DD_SERVICE": "t-router",
-            "DD_ENV": "test",
-            "DD_VERSION": "1.2.3",
-            "DD_CODE_ORIGIN_FOR_SPANS_ENABLED": "false",
-            "DD_PATCH_MODULES": "aiohttp:false,asyncio:false,consul:false,redis:false",
-            "DD_REMOTE_CONFIGURATION_ENABLED": "false",
-            "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
-        }
-        async with program.running(*TRACED) as process:
-            await process.until("/health", 200, f"j['models'] == {models}")
-            yield process, agent
+    async with trace_agent(program.folder) as agent, traced(program, agent, models) as process:
+        yield process, agent
+
+
+@asynccontextmanager
+async def traced(program: RouterProgram, agent: TraceAgent, models: str) -> AsyncIterator[Process]:
+    program.environment |= {
+        "DD_TRACE_AGENT_URL": agent.url,
+        "DD_SERVICE": "t-router",
+        "DD_ENV": "test",
+        "DD_VERSION": "1.2.3",
+        "DD_CODE_ORIGIN_FOR_SPANS_ENABLED": "false",
+        "DD_PATCH_MODULES": "aiohttp:false,asyncio:false,consul:false,redis:false",
+        "DD_REMOTE_CONFIGURATION_ENABLED": "false",
+        "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
+    }
+    async with program.running(*TRACED) as process:
+        await process.until("/health", 200, f"j['models'] == {models}")
+        yield process
 
 
 def hexadecimal(span: Span, key: str) -> str:
@@ -162,6 +167,15 @@ async def test_a_callers_decision_is_followed_and_its_trace_goes_on(consul_serve
         assert engine.heard[3].header("traceparent") == "junk"
         traced = {span["meta"].get("request_id") for trace in await agent.traces() for span in trace}
         assert not traced & {"req-not", "req-junk"}
+
+
+async def test_what_was_traced_last_is_told_before_a_router_ends(consul_server: ConsulServer, tmp_path: Path) -> None:
+    program = RouterProgram(consul_server.address, tmp_path, trace_rate="1.0")
+    async with program.engine("alloc-a", says_hello), trace_agent(tmp_path) as agent:
+        async with traced(program, agent, "{'large': 1, 'small': 0}") as process:
+            assert (await process.call(chat(headers={"x-request-id": "req-last"}))).status == 200
+        _, (step,) = await agent.request_span("req-last")
+        assert step["meta"]["replica"] == "alloc-a"
 
 
 STYLES = """

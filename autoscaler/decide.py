@@ -4,8 +4,9 @@ The order of the law, each step able to stop only what is less safe than it:
     votes       of all policies the largest answer wins; a demand that is not fully known never votes for fewer
     bounds      replicas.min <= count <= replicas.max; outside of them the count is mended whatever the signals say
     budget      GPUs of all models together, shared by priority
-    rest        cooldown after the last scaling, per direction, and no more scalings in an hour than Nomad can go back over;
-                mending the bounds upwards does not wait, nor does the first request after an idle time
+    rest        cooldown after the last scaling, per direction; after as many in an hour as Nomad can go back over, the way down
+                takes its share of an hour for each step. Mending the bounds upwards does not wait, nor does the first request
+                after an idle time
     warm        Nomad stops the highest indexes, whoever serves: no warm replica goes for one that does not pass
     obstacle    Nomad would refuse (deployment, job missing or stopped): the intent is kept and decided again next pass
     again       where Nomad gave up placing what is missing, the same count is ordered anew: it would not be placed when there is room
@@ -245,18 +246,23 @@ def _rested(want: _Want, snapshot: Snapshot, autoscaler: Autoscaler) -> _Want:
         note = f"a scaling {ahead_s / 60:.0f} min ahead in Nomad is not counted: see to the clocks of its servers and of this machine"
         want = replace(want, notes=(*want.notes, note))
     within_hour = [at for at in scaled_at if snapshot.at - at < _HOUR_S]
-    over = len(within_hour) - autoscaler.scalings_per_hour
+    are_many = len(within_hour) >= autoscaler.scalings_per_hour
     if want.count > current:
-        said = (
-            () if over < 0 else (f"scaled {len(within_hour)} times in the last hour, more often than Nomad keeps versions to go back to",)
-        )
-        want = replace(want, notes=(*want.notes, *said))
+        told = f"scaled {len(within_hour)} times in the last hour, more often than Nomad keeps versions to go back to"
+        want = replace(want, notes=(*want.notes, *((told,) if are_many else ())))
         return want if want.must else _cooled(want, snapshot, autoscaler.cooldown_up_s)
-    if over < 0:
+    if not are_many:
         return _cooled(want, snapshot, autoscaler.cooldown_down_s)
-    left_min = (within_hour[over] + _HOUR_S - snapshot.at) / 60
-    note = f"wants {want.count}, but {len(within_hour)} scalings in the last hour are enough: again in {math.ceil(left_min)} min"
-    return replace(want, count=current, clamps=(*want.clamps, "scalings"), notes=(*want.notes, note))
+    return _spaced(want, snapshot, within_hour, max(autoscaler.cooldown_down_s, _HOUR_S / autoscaler.scalings_per_hour))
+
+
+def _spaced(want: _Want, snapshot: Snapshot, within_hour: Sequence[float], rest_s: float) -> _Want:
+    """Fewer replicas once `rest_s` are over since the last scaling; a whole hour of what a spike had ordered would be dear."""
+    left_s = rest_s - max(0.0, snapshot.at - max(within_hour))
+    if left_s <= 0:
+        return want
+    note = f"wants {want.count}, but {len(within_hour)} scalings in the last hour are many: again in {math.ceil(left_s / 60)} min"
+    return replace(want, count=snapshot.capacity.desired, clamps=(*want.clamps, "scalings"), notes=(*want.notes, note))
 
 
 def _kept_warm(want: _Want, capacity: Capacity) -> _Want:

@@ -190,7 +190,7 @@ class Autoscaler:
     shadow: Annotated[bool, Field(description="decide and say so, but change nothing")] = False
     scalings_per_hour: Annotated[
         int,
-        Field(ge=1, description="of one model, then it is not scaled in: each is a job version, and Nomad keeps 6 of them"),
+        Field(ge=1, description="of one model, then a scale-in takes its share of an hour: each is a job version, and Nomad keeps 6"),
     ] = 6
     gpu_budget: Annotated[int, Field(ge=0, description="GPUs of all models together, shared by model.priority; 0: no limit")] = 0
     log_volume: Annotated[tuple[LogVolume, ...], Field(description="rules that start a large and a small model by log volume")] = ()

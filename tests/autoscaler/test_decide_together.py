@@ -103,19 +103,34 @@ def test_a_minimum_above_zero_never_sleeps() -> None:
 @pytest.mark.parametrize(
     ("ages_min", "load", "order", "says"),
     [
-        ((50, 40, 30, 20, 10, 6), 0.0, 3, "6 scalings in the last hour are enough: again in 10 min"),
+        ((50, 40, 30, 20, 10, 6), 0.0, 3, "6 scalings in the last hour are many: again in 4 min"),
+        ((12, 11, 10, 9, 8, 7, 6), 0.0, 3, "7 scalings in the last hour are many: again in 4 min"),
+        ((59, 58, 57, 56, 55, 10), 0.0, 3, "draining"),
+        ((15, 14, 13, 12, 11, 10), 0.0, 3, "draining"),
         ((70, 40, 30, 20, 10, 6), 0.0, 3, "draining"),
         ((50, 40, 30, 20, 10, 6), 7.0, 5, "scaled 6 times in the last hour, more often than Nomad keeps versions to go back to"),
     ],
 )
-def test_scalings_within_the_hour_hold_the_way_down_and_not_the_way_up(
+def test_many_scalings_within_the_hour_space_the_way_down_and_not_the_way_up(
     ages_min: tuple[int, ...], load: float, order: int, says: str
 ) -> None:
     seen = case(settings().model, 3, load, scaled_at=tuple(NOW - 60 * age for age in ages_min)).snapshot
     made = decide(seen, settings(), Memory())
     assert made.order == order
     assert says in made.sentence
-    assert ("scalings" in made.clamps) == ("enough" in says)
+    assert ("scalings" in made.clamps) == ("are many" in says)
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=12), st.sampled_from([1, 2, 3, 6, 12]), st.integers(0, 1800))
+def test_the_way_down_is_never_closed_for_longer_than_a_step_of_the_hour_or_the_cooldown(
+    ages_s: list[int], per_hour: int, cooldown_s: int
+) -> None:
+    rules = replace(settings(), autoscaler=Autoscaler(scalings_per_hour=per_hour, cooldown_down_s=cooldown_s))
+    seen = case(settings().model, 3, 0.0, scaled_at=tuple(sorted(NOW - age_s for age_s in ages_s))).snapshot
+    is_many = sum(age_s < 3600 for age_s in ages_s) >= per_hour
+    rest_s = max(cooldown_s, 3600 / per_hour) if is_many else cooldown_s
+    made = decide(seen, rules, Memory())
+    assert (made.direction == "down") == (min(ages_s) >= rest_s)
 
 
 # Hands off.

@@ -77,6 +77,11 @@ def test_the_whole_law_of_decide_is_in_it(change: dict[str, object], expected: l
     assert replayed([QUIET, BUSY, *[QUIET] * 5], **change)[:6] == expected
 
 
+def test_what_a_spike_ordered_in_many_steps_goes_ten_minutes_after_the_last() -> None:
+    made = replayed([*(10.0 * step for step in range(1, 9)), *[QUIET] * 20], scalings_per_hour=6)
+    assert made[:18] == [*range(1, 9), *[8] * 9, 1]
+
+
 def test_of_several_rules_the_safest_wins() -> None:
     floor = Policy(kind="schedule", cron="4 0 * * *", duration_s=120.0, replicas=3)
     assert replayed([QUIET, BUSY, *[QUIET] * 6], model(FULL, floor)) == [3, 5, 3, 3, 3, 1, 1]  # three minutes ahead of 00:04, for two

@@ -74,6 +74,7 @@ class Datadog:
     trace_rate: Annotated[
         float, Field(ge=0, le=1, description="share of the routers' requests that are traced, by ddtrace-run; 0: it is not started")
     ] = 0.01
+    traces_per_s: Annotated[int, Field(ge=1, description="most of them in one router process, about; the share is less then")] = 50
     needed_to_scale_in: Annotated[bool, Field(description="no fewer replicas while Datadog is read and does not answer")] = True
     gpu_tag: Annotated[
         str, Field(pattern=r"^[a-z0-9_.-]*$", description="tag of dcgm.gpu_utilization that names the model; empty: not read")

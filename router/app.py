@@ -90,7 +90,7 @@ def wire(
     `environment`: keys of providers, proxies, the admin key.
     """
     plane, store = _plane(spec)
-    plane.traces = traces = tracing.from_process(spec.datadog.trace_rate, plane.random, plane.random_bits)
+    plane.traces = traces = tracing.from_process(spec.datadog, plane.random, plane.random_bits)
     protocol = bound(plane)
     keys = Keys(environment, _keys_file(environment))
     abroad, simulations = Abroad(keys, plane.tally, plane.clock), Simulations(plane)

@@ -51,7 +51,7 @@ def tracer(rate: float) -> DatadogTraces:
         "DD_REMOTE_CONFIGURATION_ENABLED": "false",
     }
     logging.getLogger("ddtrace").setLevel(logging.CRITICAL)
-    return tracing.made(telling.library(), rate, random.random, random.getrandbits)
+    return tracing.made(telling.library(), tracing.Share(rate, float("inf")), random.random, random.getrandbits)
 
 
 def undecided(traffic: Traffic) -> Traffic:

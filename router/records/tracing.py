@@ -1,7 +1,8 @@
 """Whom to trace, where the process was started by `ddtrace-run`, and what is noted of it. With `telling`, the only user of ddtrace.
 
-Law: a caller's decision to trace is followed, up to so many requests a second; else one request in 1/rate is traced. What is not traced
-makes no span at all, so that it costs nothing; the rate goes with the span, and Datadog's counts of requests come out right.
+Law: a caller's decision to trace is followed, up to so many requests a second; else one request in 1/rate is traced, and fewer where that
+would be too many a second. What is not traced makes no span at all, so that it costs nothing; the rate at which a span was chosen goes
+with it, and Datadog's counts of requests come out right.
 ddtrace's own middleware sees the ASGI routes only; relays are made below it.
 """
 
@@ -12,9 +13,10 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fleet.model import Datadog
 from router.records import telling
 from router.records.facts import Facts, Ids
 from router.records.telling import Born, Family, Library, Note, Tags, Teller
@@ -37,16 +39,35 @@ _FIELD: Final = re.compile(
 )
 
 
-def from_process(rate: float, random: Callable[[], float], random_bits: Callable[[int], int]) -> DatadogTraces | None:
-    """None where ddtrace was not started with the process, or nothing is to be traced. `rate`: 0 to 1."""
-    if rate <= 0 or "ddtrace.bootstrap.sitecustomize" not in sys.modules:
+def from_process(datadog: Datadog, random: Callable[[], float], random_bits: Callable[[int], int]) -> DatadogTraces | None:
+    """None where ddtrace was not started with the process, or nothing is to be traced."""
+    if datadog.trace_rate <= 0 or "ddtrace.bootstrap.sitecustomize" not in sys.modules:
         return None
     library = telling.library()
-    return made(library, rate, random, random_bits) if library.tracer.enabled else None
+    return made(library, Share(datadog.trace_rate, datadog.traces_per_s), random, random_bits) if library.tracer.enabled else None
 
 
-def made(library: Library, rate: float, random: Callable[[], float], random_bits: Callable[[int], int]) -> DatadogTraces:
-    return DatadogTraces(library, rate, random, telling.born(library, random_bits), Teller(library))
+def made(library: Library, share: Share, random: Callable[[], float], random_bits: Callable[[int], int]) -> DatadogTraces:
+    return DatadogTraces(library, share, random, telling.born(library, random_bits), Teller(library))
+
+
+@dataclass(slots=True)
+class Share:
+    """Of the requests, how many are chosen: `now`, which is `rate` (0 to 1) unless the last second had more than `most_per_s` for it."""
+
+    rate: float
+    most_per_s: float
+    now: float = field(init=False)
+    chosen: int = 0
+
+    def __post_init__(self) -> None:
+        self.now = self.rate
+
+    def second(self) -> None:
+        """One has passed."""
+        asked_per_s = self.chosen / self.now
+        self.now = min(self.rate, self.most_per_s / asked_per_s) if asked_per_s else self.rate
+        self.chosen = 0
 
 
 @dataclass(slots=True)
@@ -54,14 +75,14 @@ class DatadogTraces:
     """`router.records.spans.Traces`. `tell_forever` runs beside the requests."""
 
     library: Library
-    rate: float
+    share: Share
     random: Callable[[], float]
     born: Born
     teller: Teller
     _may_follow: int = _MOST_FOLLOWED_PER_S
 
     def start(self, path: bytes, head: RequestHead) -> DatadogSpan | None:
-        is_chosen = self.random() < self.rate
+        is_chosen = self.random() < self.share.now
         if not is_chosen and not (head.has_trace and self._may_follow):
             return None
         forward = head.forward
@@ -73,7 +94,10 @@ class DatadogTraces:
                 self._may_follow -= 1
                 if (parent := self._parent(forward)) is not None:
                     return DatadogSpan(self, path, parent)
-        return DatadogSpan(self, path, None) if is_chosen else None
+        if not is_chosen:
+            return None
+        self.share.chosen += 1
+        return DatadogSpan(self, path, None)
 
     def inside(self) -> bytes:
         span = self.library.tracer.current_span()
@@ -85,6 +109,7 @@ class DatadogTraces:
             while True:
                 await asyncio.sleep(_TELL_S)
                 self._may_follow = _MOST_FOLLOWED_PER_S
+                self.share.second()
                 while self.teller.tell_some():  # noqa: ASYNC110 - nothing is waited for: requests come in between
                     await asyncio.sleep(0)
         finally:
@@ -123,7 +148,7 @@ class DatadogSpan:
         trace_id, span_id = parent.trace_id if parent is not None else traces.born.trace_id(began_ns), traces.born.span_id()
         tags: Tags = {"span.kind": "server", "component": "warmfleet", "http.method": "POST"}
         if parent is None:
-            tags["_sample_rate"] = traces.rate
+            tags["_sample_rate"] = traces.share.now
         resource = f"POST {path.partition(b'?')[0].decode('latin-1')}"
         root = Note(telling.REQUEST, "web", resource, trace_id, span_id, tags, began_ns)
         self._traces = traces

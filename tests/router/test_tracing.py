@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fleet.model import Slo
 from router.records import telling, tracing
 from router.records.telling import Library, pattern
-from router.records.tracing import DatadogTraces
+from router.records.tracing import DatadogTraces, Share
 from router.replicas.replica import Replica
 from router.replicas.snapshot import Endpoint
 from router.tally import ModelCounts
@@ -90,7 +90,9 @@ class Watched:
     def traces(self, rate: float = 0.5) -> DatadogTraces:
         numbers = itertools.count(1)
         thrown = itertools.chain(self.dice, itertools.repeat(1.0))
-        return tracing.made(Library(self.tracer, Propagator, Span, Context), rate, lambda: next(thrown), lambda _bits: next(numbers))
+        return tracing.made(
+            Library(self.tracer, Propagator, Span, Context), Share(rate, 50), lambda: next(thrown), lambda _bits: next(numbers)
+        )
 
 
 def head(traceparent: bytes | None = None) -> RequestHead:
@@ -213,6 +215,42 @@ async def test_what_is_not_told_when_a_router_ends_is_told_then() -> None:
     with suppress(asyncio.CancelledError):
         await task
     assert len(watched.tracer.spans) == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "asked", "now"),
+    [
+        (0.01, 3000, 0.01),
+        (0.01, 5000, 0.01),
+        (0.01, 20_000, 0.0025),
+        (1.0, 100, 0.5),
+        (1.0, 20, 1.0),
+        (1e-12, 10**6, 1e-12),
+        (0.01, 0, 0.01),
+    ],
+)
+def test_a_busy_second_lowers_the_share_of_the_next_and_a_calm_one_gives_it_back(rate: float, asked: int, now: float) -> None:
+    share = Share(rate, 50)
+    share.chosen = round(asked * rate)
+    share.second()
+    assert share.now == pytest.approx(now)
+    share.chosen = round(asked * share.now)
+    share.second()
+    assert share.now == pytest.approx(now, rel=0.05)
+    share.second()
+    assert share.now == rate
+
+
+def test_what_is_chosen_says_at_which_share_that_was() -> None:
+    watched = Watched([0.3, 0.3, 0.1])
+    traces = watched.traces()
+    end(traces.start(PATH, head()))
+    traces.share.chosen = 125  # of 250, of which the next second may have 50
+    traces.share.second()
+    assert traces.start(PATH, head()) is None
+    end(traces.start(PATH, head()))
+    traces.teller.tell_some()
+    assert [span.tags["_sample_rate"] for span in watched.tracer.spans] == [0.5, pytest.approx(0.2)]
 
 
 def written(trace_id: int, span_id: int) -> str:

@@ -6,9 +6,10 @@ BIN := .venv/bin
 RUNNING := .venv/.running
 COMPLETE := .venv/.installed
 WORKERS ?= 4
+NATIVE := PYTHONSAFEPATH=1 PYTHONPATH=.native:.
 COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet
 
-.PHONY: help setup tools up down status test check format render validate terraform-check plan deploy bench bench-autoscaler simulate gate soak chaos fuzz lock clean
+.PHONY: help setup tools up down status test check format render validate terraform-check plan deploy bench bench-autoscaler simulate gate native gate-native test-native wheel soak chaos fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -69,6 +70,18 @@ bench: setup tools ## the router beside Envoy and vllm-router: CPU and memory, a
 gate: setup ## what the router's own Python costs, as a gate that other load does not move
 	$(BIN)/python -m bench.router.micro
 
+native: setup ## compile what every request goes through, into .native (needs a C compiler; about a minute)
+	@$(BIN)/python tools/native.py
+
+gate-native: native ## the same gate for the compiled modules
+	$(NATIVE) $(BIN)/python -m bench.router.micro
+
+test-native: native tools ## the router's tests once more, on the compiled modules
+	$(NATIVE) $(BIN)/pytest tests/router -n $(WORKERS) --dist loadfile -o pythonpath=".native ." -p no:cacheprovider
+
+wheel: setup ## the distribution for your nodes or image, with compiled modules, into dist/
+	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+
 soak: setup tools ## 10 minutes of traffic through a router whose replicas come, go and break
 	$(BIN)/python -m bench.router.soak
 
@@ -91,4 +104,4 @@ lock: ## resolve pyproject.toml anew into requirements.lock, and what a running 
 
 clean: ## remove .venv and caches in the checkout; a running system must be down first
 	@test ! -e .warmfleet || { echo "the system is up: run make down first" >&2; exit 1; }
-	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .native dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

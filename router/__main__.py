@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import os
 import signal
 import socket
@@ -23,14 +24,17 @@ from fleet import metrics, names, spec
 from fleet.errors import Finding, SpecError, WarmfleetError
 from fleet.rules import is_loopback
 from fleet.spec import Loaded
-from router.app import wire
+from router.app import IS_COMPILED, wire
 from router.errors import NoSocket
 from router.process import listener
 from router.process.server import Giving, Server
 from router.process.supervisor import Supervisor
 from router.records import lines
 
+log = logging.getLogger("router")
+
 _PATIENCE_S = 30.0
+_FORM = "compiled" if IS_COMPILED else "not compiled, at about twice the CPU a request of a wheel that `make wheel` makes"
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -96,6 +100,7 @@ def _serve(
     wired = wire(loaded.spec, description=loaded.source_hash, consul_token=os.environ.get("CONSUL_HTTP_TOKEN") or None, parent=parent)
     form.counted = lambda model, size_bytes: wired.plane.recorder.count(metrics.LOG_BYTES, model, by=size_bytes)
     server = Server(wired, "", "", public, giving)
+    log.info("this router is %s", _FORM)
     gc.collect()
     gc.freeze()  # what is loaded now stays; the collector need not look at it again
     gc.set_threshold(20_000, 20, 50)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 
@@ -51,7 +51,8 @@ from router.plane import DataPlane
 from router.providers.keys import Keys
 from router.records import tracing
 from router.records.access import AccessLog, share
-from router.relay.protocol import RouterProtocol, bound
+from router.relay import protocol as relaying
+from router.relay.protocol import Lines
 from router.replicas.snapshot import Snapshot
 from router.sessions.redis import RedisSessions
 from router.tally import Tally
@@ -59,6 +60,8 @@ from router.tenants.door import Door
 from router.tenants.tenancy import Tenancy
 
 log = logging.getLogger(__name__)
+
+IS_COMPILED: Final = not str(relaying.__file__).endswith(".py")  # tools/native.py
 
 FLUSH_S = 2.0
 _SLOW_SWEEP = 4  # idle connections and sessions are looked at in every fourth sweep
@@ -73,7 +76,7 @@ class Wired:
     spec: Spec
     plane: DataPlane
     store: RedisSessions
-    protocol: type[RouterProtocol]
+    protocol: Lines
     app: FastAPI
 
 
@@ -91,7 +94,7 @@ def wire(
     """
     plane, store = _plane(spec)
     plane.traces = traces = tracing.from_process(spec.datadog, plane.random, plane.random_bits)
-    protocol = bound(plane)
+    protocol = Lines(plane)
     keys = Keys(environment, _keys_file(environment))
     abroad, simulations = Abroad(keys, plane.tally, plane.clock), Simulations(plane)
     plane.recorder.collectors.append(status.collector(plane, lambda: abroad.missing))
@@ -223,7 +226,7 @@ def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
 
 
 def _parts(
-    spec: Spec, consul: Consul, plane: DataPlane, store: RedisSessions, protocol: type[RouterProtocol], *, end: WorkersEnd | None
+    spec: Spec, consul: Consul, plane: DataPlane, store: RedisSessions, protocol: Lines, *, end: WorkersEnd | None
 ) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the requests."""
     names = Names(spec.fleet.name)
@@ -273,7 +276,7 @@ def _must_not_end(task: asyncio.Task[None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def sweep_forever(plane: DataPlane, protocol: type[RouterProtocol]) -> None:
+async def sweep_forever(plane: DataPlane, protocol: Lines) -> None:
     """All clocks, without a timer per request."""
     rounds, knocks = 0, Knocks(plane.limits.connect_s)
     while True:
@@ -302,7 +305,7 @@ async def _flush_forever(flusher: statsd.Flusher) -> None:
         flusher.last()
 
 
-async def _stop(plane: DataPlane, protocol: type[RouterProtocol]) -> None:
+async def _stop(plane: DataPlane, protocol: Lines) -> None:
     """Ends what the server's own patience (router.drain) has not seen the end of, and lets the last bytes out."""
     for relay in tuple(plane.active):
         relay.stop()

@@ -5,6 +5,7 @@
     --rounds N   interleaved rounds of JSON requests (streams: three of them at most); a bar needs five
     --save       also write bench/router/results/<date>.json
 
+Our router is measured as a wheel has it, compiled, like its peers; `warmfleet-python` is the same without the compiler.
 The parts of a run: memory of fresh proxies, rounds, the curve over open streams, growth with replicas and sessions.
 """
 
@@ -30,10 +31,12 @@ from bench.router.stage import Stage, get, stage, started
 from fleet.errors import WarmfleetError
 from fleet.local.processes import Process, wait_until
 from fleet.names import Names
+from tools import native
 
 _RESULTS = Path(__file__).with_name("results")
 _LOCAL = "warmfleet-no-redis"
-_VARIANTS = (_LOCAL, results.LIMITED, results.TRACED)
+_PYTHON = "warmfleet-python"
+_VARIANTS = (_LOCAL, _PYTHON, results.LIMITED, results.TRACED)
 _SUBJECTS = ((load.JSON, results.JSON, results.JSON_PER_S), (load.STREAM, results.STREAM, results.STREAMS_PER_S))
 _CONSOLE = Console(stderr=True, highlight=False)
 
@@ -66,6 +69,7 @@ def main(*, quick: bool, rounds: int, seconds: float, only: tuple[str, ...], wit
     rounds = rounds or (1 if quick else 7)
     length = Length(rounds, min(rounds, 3), seconds or (3.0 if quick else 4.0), not quick and not only, only)
     loaded = os.getloadavg()[0]
+    native.up_to_date()
     try:
         readings, names, rivals = run(length, with_litellm=with_litellm)
     except WarmfleetError as error:
@@ -98,6 +102,7 @@ def _cast(on: Stage, length: Length, *, with_litellm: bool) -> Iterator[Proxy]:
     yield proxies.envoy(programs, on.port(), on.folder, on.upstreams)
     yield proxies.vllm_router(programs, on.port(), on.port(), on.upstreams)
     yield proxies.ours(on.port(), on.folder, on.backing(redis=False), name=_LOCAL)
+    yield proxies.ours(on.port(), on.folder, on.backing(), name=_PYTHON, compiled=False)
     yield proxies.ours(on.port(), on.folder, on.backing(), name=results.LIMITED, described=proxies.limited(OURS, on.backing()))
     yield proxies.traced(on.port(), on.folder, on.backing(), on.upstreams[0])
     if not length.is_whole:

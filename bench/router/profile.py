@@ -23,7 +23,7 @@ _ROWS = 30
 @click.argument("what", type=click.Choice(["json", "stream"]), default="json")
 @click.option("--by", type=click.Choice(["tottime", "cumtime"]), default="tottime", help="own time, or with what is called")
 def main(what: str, by: str) -> None:
-    uvloop.run(_profile(micro.gates()[what == "stream"], by))
+    uvloop.run(_profile(micro.gates(micro.PYTHON)[what == "stream"], by))
 
 
 async def _profile(gate: micro.Gate, by: str) -> None:

@@ -7,6 +7,7 @@ worker; vllm-router with its breaker and retries. One process each, because what
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from bench.router import wire
 from bench.router.results import OURS, TRACED
 from fleet import names
 from fleet.key import digest
+from tools import native
 
 Role = Literal["ours", "peer", "orientation"]
 
@@ -54,8 +56,13 @@ class Backing:
     statsd_port: int
 
 
-def ours(port: int, folder: Path, backing: Backing, *, name: str = OURS, described: Mapping[str, Any] | None = None) -> Proxy:
-    """Our router. `described`: its fleet, whose replicas it finds through Consul; by default `fleet(OURS, backing)`."""
+def ours(
+    port: int, folder: Path, backing: Backing, *, name: str = OURS, described: Mapping[str, Any] | None = None, compiled: bool = True
+) -> Proxy:
+    """Our router. `described`: its fleet, whose replicas it finds through Consul; by default `fleet(OURS, backing)`.
+
+    `compiled`: as a wheel has it, from where tools/native.py has left it; else as it stands in the checkout.
+    """
     spec = folder / f"{name}.json"
     env = {
         names.ENV_SPEC: str(spec),
@@ -64,6 +71,8 @@ def ours(port: int, folder: Path, backing: Backing, *, name: str = OURS, describ
         "DD_AGENT_HOST": "127.0.0.1",
         "DD_DOGSTATSD_PORT": str(backing.statsd_port),
     }
+    if compiled:
+        env |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{native.FOLDER}{os.pathsep}{native.CHECKOUT}"}
     return Proxy(name, "ours", port, (sys.executable, "-m", "router"), env, {spec.name: json.dumps(described or fleet(OURS, backing))})
 
 

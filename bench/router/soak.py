@@ -27,6 +27,7 @@ from bench.router.stage import Stage, get, stage, started
 from fleet.errors import WarmfleetError
 from fleet.local.processes import wait_until
 from fleet.names import Names
+from tools import native
 
 FLEET = "soak"
 HEALTHY, BROKEN = 3, 2
@@ -212,6 +213,7 @@ def main(minutes: float, faults: str, seed: int) -> None:
     seed = seed or random.SystemRandom().randrange(1, 10**6)
     sys.stderr.write(f"{minutes:g} minutes with faults: {faults}; seed {seed}\n")
     try:
+        native.up_to_date()
         with stage(upstreams=0) as on:
             tally, usage, cast = asyncio.run(soak(on, minutes * 60, chosen[faults], random.Random(seed)))
             _show(tally, usage, cast)

@@ -31,7 +31,7 @@ def config(wired: Wired, host: str, port: str) -> uvicorn.Config:
         wired.app,
         host=host or limits.host or "127.0.0.1",
         port=int(port or limits.port),
-        http=wired.protocol,
+        http=wired.protocol,  # type: ignore[arg-type]  # it makes them, and uvicorn asks no more
         loop="uvloop",
         lifespan="on",
         ws="none",

@@ -13,7 +13,8 @@ import math
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 
 import httptools
 
@@ -49,8 +50,6 @@ class RemotePool(Pool):
 
     __slots__ = ("_address", "_blind_until", "_context", "_may_be_link_local", "_proxy")
 
-    idle_s = IDLE_S
-
     def __init__(
         self,
         address: Address,
@@ -60,7 +59,7 @@ class RemotePool(Pool):
         *,
         may_be_link_local: bool = False,
     ) -> None:
-        super().__init__(address.host, address.port, clock)
+        super().__init__(address.host, address.port, clock, IDLE_S)
         self._address = address
         self._context = context
         self._proxy = proxy
@@ -89,13 +88,12 @@ class RemotePool(Pool):
         server_name = to.host if self._context is not None else None
         for host in await self._addresses():
             try:
-                _, connection = await loop.create_connection(
-                    lambda: RemoteConnection(self), host, to.port, ssl=self._context, server_hostname=server_name
-                )
+                make: Any = partial(RemoteConnection, self)
+                _, connection = await loop.create_connection(make, host, to.port, ssl=self._context, server_hostname=server_name)
             except OSError as error:
                 failed = error
             else:
-                return connection
+                return cast(Connection, connection)
         raise failed
 
     async def _addresses(self) -> list[str]:
@@ -133,7 +131,7 @@ class RemotePool(Pool):
         transport, _ = await loop.create_connection(lambda: tunnel, proxy.host, proxy.port)
         try:
             await tunnel.ready
-            connection = RemoteConnection(self)
+            connection: Any = RemoteConnection(self)
             if self._context is not None:
                 upgraded = await loop.start_tls(transport, connection, self._context, server_hostname=to.host)
                 if upgraded is None:
@@ -145,7 +143,7 @@ class RemotePool(Pool):
         except BaseException:
             transport.abort()
             raise
-        return connection
+        return cast(Connection, connection)
 
 
 class Tunnel(asyncio.Protocol):

@@ -78,8 +78,8 @@ class AccessLog:
         if self.rate < 1 and self._random() >= self.rate:
             return
         model, route = tags
-        attempt, plan = relay.attempt, relay.plan
-        replica = attempt.replica.endpoint.alloc_id if attempt is not None else None
+        at, plan = relay.at(), relay.plan
+        replica = at.endpoint.alloc_id if at is not None else None
         tried = tuple(replica.endpoint.alloc_id for replica in relay.tried)
         selector = plan.selector if plan is not None else None
         note = (self._wall(), relay.request_id, relay.session is not None, selector, route, model, replica)

@@ -6,7 +6,8 @@ plane may hold those who tell. Pure.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from abc import abstractmethod
+from typing import Literal, NamedTuple
 
 from router.models.catalogue import Plan
 from router.replicas.replica import Replica
@@ -23,22 +24,6 @@ class Ids(NamedTuple):
     span: str
 
 
-class Tried(Protocol):
-    """An attempt under way."""
-
-    @property
-    def replica(self) -> Replica: ...
-    @property
-    def usage(self) -> Usage | None: ...
-
-
-class Given(Protocol):
-    """An answer that has begun to reach the caller."""
-
-    def generated(self) -> int | None:
-        """Events that were sent: about as many tokens, where the engine has not counted them. None: it is not a stream of events."""
-
-
 class Facts:
     """`model`: the one that answers. `reason`: why the last attempt was where it was; `moves`: why the ones before it were left.
 
@@ -47,9 +32,7 @@ class Facts:
     """
 
     __slots__ = (
-        "attempt",
         "attempts",
-        "begun",
         "body",
         "held_s",
         "ids",
@@ -73,8 +56,6 @@ class Facts:
     model: str | None
     session_id: str | None
     session: Session | None
-    attempt: Tried | None
-    begun: Given | None
     tried: tuple[Replica, ...]
     attempts: int
     resumes: int
@@ -85,3 +66,15 @@ class Facts:
     reason: Reason | Literal["-"]
     moves: str
     visit: Visit | None
+
+    @abstractmethod
+    def at(self) -> Replica | None:
+        """Where the attempt under way is."""
+
+    @abstractmethod
+    def counted(self) -> Usage | None:
+        """What the engine said of its usage."""
+
+    @abstractmethod
+    def generated(self) -> int | None:
+        """Events that were sent: about as many tokens, where the engine has not counted them. None: it is not a stream of events."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from router.records.facts import Facts, Ids
 from router.replicas.replica import Replica
-from router.wire.headers import RequestHead
+from router.wire.head import RequestHead
 
 
 class Step(Protocol):

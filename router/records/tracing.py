@@ -21,7 +21,7 @@ from router.records import telling
 from router.records.facts import Facts, Ids
 from router.records.telling import Born, Family, Library, Note, Tags, Teller
 from router.replicas.replica import Replica
-from router.wire.headers import RequestHead
+from router.wire.head import RequestHead
 
 _ATTEMPT: Final = "warmfleet.attempt"
 _MOST_FOLLOWED_PER_S: Final = 20  # callers may ask for traces; they may not slow the router down with it

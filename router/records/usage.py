@@ -85,11 +85,11 @@ def _outcome(status: int) -> Outcome:
 
 def tokens_of(relay: Facts, status: int) -> Tokens:
     """What a request has used."""
-    usage = relay.usage or (relay.attempt.usage if relay.attempt is not None else None)
+    usage = relay.counted()
     if usage is not None:
         return Tokens(_sane(usage.prompt_tokens), _sane(usage.completion_tokens), counted=True)
     prompt = len(relay.body) // _BYTES_PER_TOKEN
-    sent = relay.begun.generated() if relay.begun is not None else None
+    sent = relay.generated()
     if sent is not None:
         return Tokens(prompt, sent, counted=False)
     if status == 200 and relay.attempts:

@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 
 from router.errors import Busy, NotWarm, RouterError, SimulatedFailure, UpstreamFailed
-from router.relay.course import Course
 from router.relay.engine_refusal import in_shape
+from router.relay.stream import Streamed
 from router.replicas.breaker import CLEAN, Event
 from router.replicas.replica import Replica
 from router.replicas.verdict import Verdict, is_loading, verdict
@@ -33,12 +33,16 @@ _LOADING_S: Final = 5.0  # after which an engine is asked again, unless its queu
 _PROBE_EVENT: Final = {Event.SUCCESS: Event.PROBE_OK, Event.FAILURE: Event.PROBE_FAILED, None: Event.PROBE_LEFT}
 
 
-class Trying(Course):
+class Trying(Streamed):
     """What an attempt asks and reports."""
 
-    __slots__ = ()
+    __slots__ = ("attempt",)
 
     attempt: Attempt | None
+
+    @abstractmethod
+    def next_body(self) -> bytes:
+        """The caller's, or what asks another replica to go on with a broken stream."""
 
     @abstractmethod
     def message(self, replica: Replica) -> tuple[bytes, bytes]:

@@ -18,7 +18,8 @@ from router.relay import traced
 from router.relay.relay import Relay
 from router.wire.dialects import dialect
 from router.wire.events import Usage
-from router.wire.headers import Fields, RequestHead
+from router.wire.head import RequestHead
+from router.wire.headers import Fields
 
 
 @dataclass(frozen=True, slots=True)

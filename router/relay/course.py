@@ -1,7 +1,8 @@
 """One request under way, as its stages have it: what they may know of it, and what each of them may ask.
 
 Law: a stage (an attempt, a stream, a wait) never knows the relay itself. It takes a `Course`, or a class that it declares beside itself
-with the few verbs that it needs more; the relay is all of them. So every stage can be read, tested and typed without the others.
+with the few verbs that it needs more. Those classes are a ladder, Course, Placed, Streamed, Trying, Raced, Resumed, Waiter, Swept, and the
+relay stands on top: one base each, so that they can be compiled (tools/native.py). No stage uses a rung above its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Protocol
 from router.errors import RouterError
 from router.models.catalogue import Plan
 from router.plane import DataPlane
-from router.records.facts import Facts, Given
+from router.records.facts import Facts
 from router.replicas.breaker import Event
 from router.replicas.replica import Replica
 from router.replicas.select import Choice, NoCandidate
@@ -21,16 +22,19 @@ from router.sessions.table import Session
 from router.tenant import Tenant
 from router.wire.dialects import Dialect
 from router.wire.events import Usage
-from router.wire.headers import RequestHead
+from router.wire.head import RequestHead
 from router.wire.requests import Ask
 from router.wire.sink import Sink
 
 
-class Begun(Given, Protocol):
+class Begun(Protocol):
     """An answer that has begun to reach the caller. `event` is for the breaker."""
 
     def open(self) -> None:
         """Sends the head and what has come."""
+
+    def generated(self) -> int | None:
+        """As Facts.generated."""
 
     def broken(self, why: str, reason: str, event: Event | None) -> None:
         """No more comes from its engine."""
@@ -39,35 +43,22 @@ class Begun(Given, Protocol):
         """Ends it as one that is incomplete."""
 
 
-class Moved(Protocol):
-    """A broken stream on its way to another replica. `body`: the request for that one."""
-
-    @property
-    def body(self) -> bytes: ...
-
-
 class Course(Facts, ABC):
-    """Its layout is all that stages keep in it: `wait`, `rival` and `hedged` too, which mean something to those who declare them.
-
-    `opened`: the caller has the head of a stream already. `hides_usage`: its stream says a usage that the caller did not ask for.
-    """
+    """`opened`: the caller has the head of a stream already. `hides_usage`: its stream says a usage that the caller did not ask for."""
 
     __slots__ = (
         "ask",
         "began",
+        "begun",
         "dialect",
         "done",
         "head",
-        "hedged",
         "hides_usage",
         "opened",
         "path",
         "paused_at",
         "plane",
-        "resumption",
-        "rival",
         "sink",
-        "wait",
     )
 
     plane: DataPlane
@@ -77,9 +68,8 @@ class Course(Facts, ABC):
     head: RequestHead
     began: float  # monotonic seconds
     ask: Ask | None
-    begun: Begun | None
-    resumption: Moved | None
     paused_at: float | None
+    begun: Begun | None
     opened: bool
     done: bool
     hides_usage: bool

@@ -16,7 +16,7 @@ from router.plane import DataPlane
 from router.relay.relay import Relay
 from router.relay.traced import following
 from router.wire.dialects import Dialect
-from router.wire.headers import RequestHead
+from router.wire.head import RequestHead
 from router.wire.inflate import inflated
 
 

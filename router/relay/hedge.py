@@ -18,7 +18,7 @@ from router.replicas.select import NoCandidate, select
 class Raced(Trying):
     """`rival`: the second attempt. `hedged`: there was one."""
 
-    __slots__ = ()
+    __slots__ = ("hedged", "rival")
 
     rival: Attempt | None
     hedged: bool

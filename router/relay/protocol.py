@@ -33,16 +33,30 @@ _ONE_HOST: Final = "A request says its Host once (RFC 9112, 3.2); send one Host 
 _FROM_THE_NEXT_SWEEP: Final = -1.0  # instead of a look at the clock after every answer
 
 
+class Lines:
+    """Makes the protocol of each connection to one data plane, for uvicorn, and has what they share.
+
+    `lines_open`: those that are there, for the sweep. `leaving_at`: since when the router is being stopped: every answer is then the last
+    one of its connection.
+    """
+
+    def __init__(self, plane: DataPlane) -> None:
+        self.plane = plane
+        self.lines_open: set[RouterProtocol] = set()
+        self.shapes = Shapes()
+        self.leaving_at: float | None = None
+
+    def __call__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> RouterProtocol:
+        return RouterProtocol(self, config, server_state, app_state, _loop)
+
+
 class RouterProtocol(HttpToolsProtocol):
-    """One caller's connection. uvicorn makes it, so what it needs comes as class attributes: see `bound`."""
+    """One caller's connection."""
 
-    plane: DataPlane
-    lines_open: set[RouterProtocol]
-    shapes: Shapes
-    leaving_at: float | None = None  # once the router is being stopped: every answer is then the last one of its connection
-
-    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+    def __init__(self, lines: Lines, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.plane = lines.plane
+        self._lines = lines
         self.url = b""
         self._exchange: Exchange | None = None  # the one whose message is being read
         self._running: Exchange | None = None  # the one that is being answered
@@ -61,7 +75,7 @@ class RouterProtocol(HttpToolsProtocol):
         self.write = transport.write
         self._idle_since = self.plane.clock()
         self._is_at_rest = True
-        self.lines_open.add(self)
+        self._lines.lines_open.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._is_at_rest:
@@ -95,12 +109,12 @@ class RouterProtocol(HttpToolsProtocol):
 
     def _recognised(self, data: bytes) -> bool:
         """A whole request of a shape that is known needs no parser. False: this is something else."""
-        if self.leaving_at is not None:
+        if self._lines.leaving_at is not None:
             return False
         shape = self._shape
         read = shape.read(data) if shape is not None else None
         if shape is None or read is None:
-            found = self.shapes.of(data)
+            found = self._lines.shapes.of(data)
             if found is None:
                 return False
             shape, read = found
@@ -123,20 +137,21 @@ class RouterProtocol(HttpToolsProtocol):
                 self.data_received(data[at : at + _MOST_HEAD_BYTES])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lines_open.discard(self)
-        exchange = self.cycle if isinstance(self.cycle, Exchange) else None
-        queued = [cycle for cycle, _ in self.pipeline]
+        self._lines.lines_open.discard(self)
+        cycle: Any = self.cycle
+        exchange: Exchange | None = cycle if isinstance(cycle, Exchange) else None
+        queued = [each for each, _ in self.pipeline]
         self.pipeline.clear()
         super().connection_lost(exc)
         if exc is not None:
             self._unset_keepalive_if_required()
-        for cycle in queued:  # uvicorn tells only the newest one
-            cycle.disconnected = True
-            cycle.message_event.set()
+        for each in queued:  # uvicorn tells only the newest one
+            each.disconnected = True
+            each.message_event.set()
         if self._running is not None:
             self._running.caller_left()
         if exchange is not None:
-            self.cycle = None
+            self.cycle = None  # type: ignore[assignment]
         self._running = self._exchange = None
 
     # parser callbacks
@@ -190,10 +205,10 @@ class RouterProtocol(HttpToolsProtocol):
         parser = self.parser
         head, has_host = headers.read_request(self.headers), headers.names_its_host(self.headers)
         if self._fresh is not None:
-            self.shapes.learn(self._fresh, self.url, self.headers)
+            self._lines.shapes.learn(self._fresh, self.url, self.headers)
             self._fresh = None
         self.headers = []  # they have been read; a stream may be long
-        keep_alive = parser.should_keep_alive() and self.leaving_at is None
+        keep_alive = parser.should_keep_alive() and self._lines.leaving_at is None
         old = (not keep_alive or head.has_connection) and parser.get_http_version() == "1.0"
         exchange = self._exchange = Exchange(self, self.url, dialect, head, keep_alive and not old, not old)
         if parser.should_upgrade():
@@ -276,7 +291,7 @@ class RouterProtocol(HttpToolsProtocol):
         for name, value in fields:
             super().on_header(name, value)
         super().on_headers_complete()
-        if self.leaving_at is not None and self.cycle is not None:
+        if self._lines.leaving_at is not None and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def _upgrade(self) -> None:
@@ -325,9 +340,9 @@ class RouterProtocol(HttpToolsProtocol):
 
     def _idle_until(self, since: float) -> float:
         """A connection at rest is not closed at once when the router stops: its next request may be on the way, and would be lost."""
-        if self.leaving_at is None:
+        if self._lines.leaving_at is None:
             return since + self.timeout_keep_alive
-        return max(since, self.leaving_at) + min(_LAST_CHANCE_S, self.plane.limits.drain_s / 2)
+        return max(since, self._lines.leaving_at) + min(_LAST_CHANCE_S, self.plane.limits.drain_s / 2)
 
     def _answering(self) -> bool:
         """A whole request is at work, so that the connection must stay."""
@@ -338,21 +353,16 @@ class RouterProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.leaving_at is not None:
+        if self._lines.leaving_at is not None:
             self._idle_since = self.plane.clock()
 
     def shutdown(self) -> None:
         """The router is being stopped: the newest answer says that it is the last one, unless its head has gone out already."""
-        if self.leaving_at is None:
-            type(self).leaving_at = self.plane.clock()
+        if self._lines.leaving_at is None:
+            self._lines.leaving_at = self.plane.clock()
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete:
             self._unset_keepalive_if_required()
             self._idle_since = self.plane.clock()
         elif not (cycle.has_begun_to_answer if isinstance(cycle, Exchange) else cycle.response_started):
             cycle.keep_alive = False
-
-
-def bound(plane: DataPlane) -> type[RouterProtocol]:
-    """The protocol class for one data plane. `lines_open` holds its connections, for the sweep."""
-    return type("BoundProtocol", (RouterProtocol,), {"plane": plane, "lines_open": set(), "shapes": Shapes()})

@@ -38,7 +38,7 @@ from router.tally import UNKNOWN
 from router.tenant import Tenant, tenant
 from router.wire import answers, events, headers, requests
 from router.wire.dialects import Dialect
-from router.wire.headers import RequestHead
+from router.wire.head import RequestHead
 from router.wire.sink import Sink
 from router.wire.upstream import Connection
 
@@ -49,7 +49,6 @@ class Relay(Swept):
     __slots__ = ("_at_home", "_error", "_moved", "_seen_at", "_seen_reads", "_task", "home")
 
     home: Replica | None
-    begun: EventStream | Passage | None
 
     def __init__(  # noqa: PLR0917 - by place, because that costs least and one is made for every request
         self, plane: DataPlane, sink: Sink, path: bytes, dialect: Dialect, head: RequestHead, body: bytes
@@ -190,9 +189,12 @@ class Relay(Swept):
             self.plane.recorder.count(metrics.FAILOVERS, before, why)
         self._moved = None
 
+    def next_body(self) -> bytes:
+        return self.body if self.resumption is None else self.resumption.body
+
     def message(self, replica: Replica) -> tuple[bytes, bytes]:
         """The head and body that a replica is sent. Raises: BadRequest: the body is not JSON in a part that nobody looked at yet."""
-        body = self.body if self.resumption is None else self.resumption.body
+        body = self.next_body()
         if self.ask is not None and self.ask.model != replica.model:
             body = requests.with_model(body, replica.model)
         head = b"POST %b HTTP/1.1\r\n%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
@@ -295,6 +297,15 @@ class Relay(Swept):
         return self.resumption is None and isinstance(stream, EventStream) and resumption.move_away(self, stream, reason)
 
     # while an answer is under way
+
+    def at(self) -> Replica | None:
+        return self.attempt.replica if self.attempt is not None else None
+
+    def counted(self) -> events.Usage | None:
+        return self.usage or (self.attempt.usage if self.attempt is not None else None)
+
+    def generated(self) -> int | None:
+        return self.begun.generated() if self.begun is not None else None
 
     def write(self, data: bytes) -> bool:
         """False: the caller has left; the request is over."""

@@ -98,9 +98,8 @@ class RemoteAttempt(Attempt):
     def _send(self, connection: Connection) -> None:
         self.connection = connection
         relay = self._relay
-        body = relay.body if relay.resumption is None else relay.resumption.body
         try:
-            message = self._link.remote.message(relay.path, relay.request_id, body)
+            message = self._link.remote.message(relay.path, relay.request_id, relay.next_body())
         except RouterError as error:
             relay.fail(error)
             return

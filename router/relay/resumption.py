@@ -18,8 +18,8 @@ from fleet import metrics
 from router.relay import resume
 from router.relay.attempt import Attempt
 from router.relay.continued import ContinuedStream
-from router.relay.course import Placed
-from router.relay.stream import EventStream, Streamed
+from router.relay.hedge import Raced
+from router.relay.stream import EventStream
 from router.relay.transcript import Transcript
 from router.replicas.breaker import Event, State
 from router.replicas.replica import Replica
@@ -33,8 +33,8 @@ MOST_RESUMES: Final = 4
 _KNOCK_S: Final = 1.0
 
 
-class Resumed(Streamed, Placed):
-    __slots__ = ()
+class Resumed(Raced):
+    __slots__ = ("resumption",)
 
     resumption: Resumption | None
 

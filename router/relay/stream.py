@@ -11,7 +11,7 @@ from abc import abstractmethod
 
 from router.errors import StreamTruncated, encode
 from router.relay import resume, trace
-from router.relay.course import Course
+from router.relay.course import Placed
 from router.relay.transcript import Transcript
 from router.replicas.breaker import Event
 from router.tally import UNKNOWN
@@ -19,7 +19,7 @@ from router.wire import answers, events, headers
 from router.wire.upstream import Connection
 
 
-class Streamed(Course):
+class Streamed(Placed):
     __slots__ = ()
 
     @abstractmethod

@@ -10,15 +10,13 @@ from abc import abstractmethod
 from router.clocks import MOVING_S, Clock, overdue
 from router.errors import UpstreamSilent
 from router.relay import hedge
-from router.relay.hedge import Raced
-from router.relay.resumption import Resumed
 from router.relay.stream import EventStream
 from router.relay.transcript import chunks_bytes
 from router.relay.waiting import Waiter
 from router.replicas.breaker import Event
 
 
-class Swept(Raced, Resumed, Waiter):
+class Swept(Waiter):
     __slots__ = ()
 
     @abstractmethod

@@ -7,13 +7,13 @@ from router.records.facts import Facts
 
 def lines(relay: Facts) -> bytes:
     """Each ends in CRLF."""
-    plan, attempt = relay.plan, relay.attempt
+    plan, replica = relay.plan, relay.at()
     reason: str = f"{relay.reason}; moved={relay.moves}" if relay.moves else relay.reason
     if relay.held_s:
         reason = f"{reason}; held={relay.held_s * 1000:.0f}"
     trace = (
         plan.trace if plan else b"selector=-; route=-",
-        attempt.replica.trace if attempt else b"model=-; replica=-",
+        replica.trace if replica else b"model=-; replica=-",
         relay.attempts,
         reason.encode(),
     )

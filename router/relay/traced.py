@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from router.replicas.replica import Replica
     from router.replicas.select import Choice
     from router.wire.dialects import Dialect
-    from router.wire.headers import RequestHead
+    from router.wire.head import RequestHead
     from router.wire.sink import Sink
 
 _TRACE_LINES: Final = re.compile(rb"\n(?:trace(?:parent|state)|x-datadog-[a-z-]+): [^\r\n]*\r(?=\n)", re.IGNORECASE)

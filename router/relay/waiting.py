@@ -21,7 +21,7 @@ from router.cold.hold import Fate
 from router.errors import TooManyHeld
 from router.models.catalogue import Plan
 from router.relay import preamble
-from router.relay.course import Placed
+from router.relay.resumption import Resumed
 from router.replicas.replica import Replica
 from router.replicas.select import Choice, NoCandidate
 from router.tenant import Tenant
@@ -31,8 +31,8 @@ _MOST_LOST: Final = 6  # engines that may die of one request: it may be the reas
 _AT_ONCE: Final = 2  # times its concurrency: enough for its batches to stay full
 
 
-class Waiter(Placed):
-    __slots__ = ()
+class Waiter(Resumed):
+    __slots__ = ("wait",)
 
     wait: Wait | None
 

@@ -12,10 +12,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import msgspec
-
 from fleet import names
 from router.errors import BadRequest
+from router.wire.head import RequestHead
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -53,22 +52,6 @@ _PASSES: Final = b"passes"
 _TRACES: Final = b"traces"
 _WAITS: Final = b"waits"
 _kept: dict[bytes, bytes] = {}  # names as they were sent -> lower case where they stay here; _PASSES, _TRACES or _WAITS where they go on
-
-
-class RequestHead(msgspec.Struct, frozen=True, gc=False):
-    """A caller's head, read once. `forward` are whole lines for the engine; `length` is -1 where the caller gave none or nonsense."""
-
-    forward: bytes
-    length: int
-    session: bytes | None
-    request_id: bytes | None
-    expects_continue: bool
-    has_connection: bool
-    authorization: bytes | None = None
-    wish: bytes | None = None  # what the caller asks of the choice: see router.relay.choosing
-    coding: bytes | None = None  # of the body: see router.wire.inflate
-    has_trace: bool = False  # a field of a tracer goes on: see router.records.tracing
-    has_deadline: bool = False  # x-deadline-s goes on, right or wrong: see `check_deadline`
 
 
 def read_request(fields: Fields) -> RequestHead:  # noqa: PLR0912 - one loop, because it runs for every request

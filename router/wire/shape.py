@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Final
 
 from router.wire import headers
-from router.wire.headers import RequestHead
+from router.wire.head import RequestHead
 from router.wire.holes import MARK, Fields, Holes, Lines, is_length, marks, written_out
 
 _MOST_SHAPES: Final = 8

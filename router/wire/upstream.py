@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 
 import httptools
 
@@ -30,7 +31,7 @@ class Receiver(Protocol):
         """The connection is of no more use. `connection.stale` says that it had been idle and died before any byte."""
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """`fields` and `status` hold once `head` is true; `parts` are body bytes without framing; `reads` grows with every read.
 
     `down`: the lines of `fields` that a caller may see, where they are known already: then it is a whole answer of JSON.
@@ -111,7 +112,7 @@ class Connection(asyncio.Protocol):
         if not self.lost and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    # asyncio.Protocol
+    # asyncio.Protocol, which is no base class here because it is not compiled
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -152,6 +153,11 @@ class Connection(asyncio.Protocol):
         self.head = self.complete = True
         return True
 
+    def pause_writing(self) -> None:
+        """A long body waits in the transport, where its bound is router.max_body."""
+
+    def resume_writing(self) -> None: ...
+
     def eof_received(self) -> None:
         receiver = self.receiver
         if receiver is not None and self.head and not self.complete and self.ends_with_connection():
@@ -166,7 +172,7 @@ class Connection(asyncio.Protocol):
             receiver.broke(self, f"connection lost{f' ({error})' if error else ''}")
         else:
             self.pool.forget(self)
-        del self._parser, self._feed, self.on_body  # the parser holds this object: leave no cycle
+        self._parser = self._feed = self.on_body = None  # type: ignore[assignment]  # the parser holds this object: leave no cycle
 
     # httptools callbacks
 
@@ -195,15 +201,14 @@ class Connection(asyncio.Protocol):
 class Pool:
     """Idle connections to one address, newest first. `clock`: monotonic seconds."""
 
-    __slots__ = ("_clock", "_closed", "_host", "_idle", "_port", "last")
+    __slots__ = ("_clock", "_closed", "_host", "_idle", "_idle_s", "_port", "last")
 
-    idle_s: ClassVar[float] = IDLE_S
-
-    def __init__(self, host: str, port: int, clock: Callable[[], float]) -> None:
+    def __init__(self, host: str, port: int, clock: Callable[[], float], idle_s: float = IDLE_S) -> None:
         self._host = host
         self._port = port
         self._clock = clock
         self._idle: list[Connection] = []
+        self._idle_s = idle_s
         self._closed = False
         self.last = LastAnswer()
 
@@ -212,7 +217,7 @@ class Pool:
 
     def take(self) -> Connection | None:
         """An idle connection that should still be good, or None: dial one."""
-        oldest = self._clock() - self.idle_s
+        oldest = self._clock() - self._idle_s
         while self._idle:
             connection = self._idle.pop()
             if connection.idle_since >= oldest and not connection.transport.is_closing():
@@ -224,8 +229,9 @@ class Pool:
         """Raises: OSError, of which TimeoutError is one."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout_s):
-            _, connection = await loop.create_connection(lambda: Connection(self), self._host, self._port)
-        return connection
+            make: Any = partial(Connection, self)  # any: as above
+            _, connection = await loop.create_connection(make, self._host, self._port)
+        return cast(Connection, connection)
 
     def give_back(self, connection: Connection) -> None:
         if self._closed:
@@ -241,7 +247,7 @@ class Pool:
 
     def retire(self) -> None:
         """Closes what has been idle for too long."""
-        oldest = self._clock() - self.idle_s
+        oldest = self._clock() - self._idle_s
         while self._idle and self._idle[0].idle_since < oldest:
             self._idle.pop(0).drop()
 

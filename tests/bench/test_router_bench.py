@@ -215,7 +215,7 @@ def test_the_bars_hold_with_traces_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("gate", micro.gates(), ids=lambda gate: gate.name)
+@pytest.mark.parametrize("gate", micro.gates(micro.PYTHON), ids=lambda gate: gate.name)
 async def test_the_gate_plays_whole_requests_through_the_real_router(gate: micro.Gate) -> None:
     bench = micro.Bench(app.wire(micro.spec()))
     micro.through_router(bench, gate.traffic, 3)()

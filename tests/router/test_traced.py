@@ -10,7 +10,7 @@ from router.app import wire
 from router.records.facts import Ids
 from router.relay.relay import Relay
 from router.replicas.replica import Replica
-from router.wire.headers import RequestHead
+from router.wire.head import RequestHead
 from tests.router.client import chat
 from tests.router.conftest import SPEC, Running, Start, until, with_slo
 from tests.router.upstream import DONE, SSE_HEAD, Script, answer, chunked, delta, plays, plays_and_cuts, resets, says_hello, silent

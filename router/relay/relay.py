@@ -20,7 +20,7 @@ from fleet import metrics
 from router.errors import CALLER_LEFT, RouterError, Stopping, UpstreamFailed, encode, to_http
 from router.models.catalogue import NO_ROUTE, Plan
 from router.plane import DataPlane
-from router.relay import choosing, doubt, hedge, preamble, resumption, trace, trail
+from router.relay import choosing, doubt, hedge, preamble, trace, trail
 from router.relay.attempt import Attempt
 from router.relay.metered import MeteredStream
 from router.relay.passage import Passage
@@ -284,17 +284,6 @@ class Relay(Swept):
             self.plane.recorder.count(metrics.FALLBACKS, plan.chain[0], replica.model)
         if self.session is not None and self.session_id is not None and attempt.status < 400:
             self.plane.served(self.session_id, self.session, plan, replica)
-
-    # a stream that goes on elsewhere
-
-    def resume_elsewhere(self, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
-        """A stream has broken. False: it cannot go on elsewhere."""
-        return resumption.resume_elsewhere(self, stream, why, reason, event)
-
-    def move_away(self, reason: str) -> bool:
-        """Moves a stream to another replica of its model, because its own will be stopped. False: it stays."""
-        stream = self.begun
-        return self.resumption is None and isinstance(stream, EventStream) and resumption.move_away(self, stream, reason)
 
     # while an answer is under way
 

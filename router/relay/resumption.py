@@ -38,38 +38,39 @@ class Resumed(Raced):
 
     resumption: Resumption | None
 
-
-def resume_elsewhere(relay: Resumed, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
-    """Goes on with a broken stream at another replica of its model. False: this one cannot go on; its caller must be told."""
-    attempt = relay.attempt
-    if attempt is None or relay.done or relay.resumes >= MOST_RESUMES:
-        return False
-    said = stream.said()
-    if said.plain and (said.finished or resume.at_limit(relay.body, said)):
-        relay.leave(event)
-        stream.close(events.DONE if said.finished else resume.ending_at_limit(said.identity))
+    def resume_elsewhere(self, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
+        """Goes on with a broken stream at another replica of its model. False: this one cannot go on; its caller must be told."""
+        attempt = self.attempt
+        if attempt is None or self.done or self.resumes >= MOST_RESUMES:
+            return False
+        said = stream.said()
+        if said.plain and (said.finished or resume.at_limit(self.body, said)):
+            self.leave(event)
+            stream.close(events.DONE if said.finished else resume.ending_at_limit(said.identity))
+            return True
+        remote = attempt.replica.remote
+        body = resume.continuation(self.body, said) if remote is None or remote.continues else None
+        if body is None or not self.plane.tally.of(attempt.replica.model).retry():
+            return False
+        _start(self, Resumption(self, stream, said, attempt.replica.model, body, why, reason), attempt.replica, event)
         return True
-    remote = attempt.replica.remote
-    body = resume.continuation(relay.body, said) if remote is None or remote.continues else None
-    if body is None or not relay.plane.tally.of(attempt.replica.model).retry():
-        return False
-    _start(relay, Resumption(relay, stream, said, attempt.replica.model, body, why, reason), attempt.replica, event)
-    return True
 
+    def move_away(self, reason: str) -> bool:
+        """Moves a stream that flows, because its replica will be stopped, if its text can go on and another one is warm.
 
-def move_away(relay: Resumed, stream: EventStream, reason: str) -> bool:
-    """Moves a stream that flows, if its text can go on and another replica is warm. False: it stays where it is."""
-    attempt, plane = relay.attempt, relay.plane
-    if attempt is None or relay.resumes >= MOST_RESUMES:
-        return False
-    said, now = stream.said(), plane.clock()
-    body = None if said.finished else resume.continuation(relay.body, said)
-    place = select((attempt.replica.model,), plane.warm, home=None, tried=(attempt.replica,), now=now, random=plane.random)
-    if body is None or isinstance(place, NoCandidate):
-        return False
-    why = "its replica is being stopped."
-    _start(relay, Resumption(relay, stream, said, attempt.replica.model, body, why, reason), attempt.replica, None)
-    return True
+        False: it stays where it is.
+        """
+        stream, attempt, plane = self.begun, self.attempt, self.plane
+        if self.resumption is not None or not isinstance(stream, EventStream) or attempt is None or self.resumes >= MOST_RESUMES:
+            return False
+        said, now = stream.said(), plane.clock()
+        body = None if said.finished else resume.continuation(self.body, said)
+        place = select((attempt.replica.model,), plane.warm, home=None, tried=(attempt.replica,), now=now, random=plane.random)
+        if body is None or isinstance(place, NoCandidate):
+            return False
+        why = "its replica is being stopped."
+        _start(self, Resumption(self, stream, said, attempt.replica.model, body, why, reason), attempt.replica, None)
+        return True
 
 
 def _start(relay: Resumed, resumption: Resumption, replica: Replica, event: Event | None) -> None:

@@ -23,10 +23,6 @@ class Swept(Waiter):
     def silent_s(self, now: float) -> float:
         """Since the engine last said something, as far as the sweeps have seen."""
 
-    @abstractmethod
-    def move_away(self, reason: str) -> bool:
-        """Moves a stream to another replica of its model, because its own will be stopped. False: it stays."""
-
 
 def sweep(relay: Swept, now: float) -> None:
     clock = _overdue(relay, now)

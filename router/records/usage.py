@@ -20,7 +20,6 @@ from router.tally import UNKNOWN
 
 _BYTES_PER_TOKEN: Final = 4
 _LONGEST_ID: Final = 128
-_MOST_TOKENS: Final = 10**9
 
 
 class Listener(Protocol):
@@ -87,7 +86,7 @@ def tokens_of(relay: Facts, status: int) -> Tokens:
     """What a request has used."""
     usage = relay.counted()
     if usage is not None:
-        return Tokens(_sane(usage.prompt_tokens), _sane(usage.completion_tokens), counted=True)
+        return Tokens(usage.prompt_tokens, usage.completion_tokens, counted=True)
     prompt = len(relay.body) // _BYTES_PER_TOKEN
     sent = relay.generated()
     if sent is not None:
@@ -95,11 +94,6 @@ def tokens_of(relay: Facts, status: int) -> Tokens:
     if status == 200 and relay.attempts:
         return _whole(relay, prompt)
     return Tokens(prompt, 0, counted=False) if status == CALLER_LEFT and relay.attempts else _NONE
-
-
-def _sane(tokens: int) -> int:
-    """What an engine says it counted."""
-    return min(max(tokens, 0), _MOST_TOKENS)
 
 
 def _whole(relay: Facts, prompt: int) -> Tokens:

@@ -104,7 +104,7 @@ class Transcript:
             return
         for choice in chunk.choices:
             self._choice(choice)
-        if chunk.usage is not None:
+        if chunk.usage is not None and chunk.usage.can_be:
             self.tokens, self.prompt_tokens = max(self.tokens, chunk.usage.completion_tokens), chunk.usage.prompt_tokens
 
     def _choice(self, choice: _Choice) -> None:

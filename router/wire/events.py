@@ -15,6 +15,7 @@ import msgspec
 
 MAX_EVENT_BYTES = 4 * 1024**2
 DONE = b"data: [DONE]\n\n"
+_MOST_TOKENS = 10**9
 
 
 class Content(Enum):
@@ -29,6 +30,11 @@ class Content(Enum):
 class Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    @property
+    def can_be(self) -> bool:
+        """Engines lie: numbers that are none of tokens would make counters fall, or be too large to be sent on."""
+        return 0 <= self.prompt_tokens <= _MOST_TOKENS and 0 <= self.completion_tokens <= _MOST_TOKENS
 
 
 class _Delta(msgspec.Struct):
@@ -133,11 +139,12 @@ def usage(tail: bytes) -> Usage | None:
 
 
 def json_usage(document: bytes) -> Usage | None:
-    """`usage` of a JSON answer; None where there is none that can be read. Raises: msgspec.DecodeError: not JSON."""
+    """`usage` of a JSON answer; None where there is none that can be read or be true. Raises: msgspec.DecodeError: not JSON."""
     try:
-        return _decode_usage(document).usage
+        found = _decode_usage(document).usage
     except (msgspec.ValidationError, RecursionError):
         return None
+    return found if found is not None and found.can_be else None
 
 
 def tail_usage(tail: bytes) -> Usage | None:

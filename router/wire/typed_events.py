@@ -122,12 +122,13 @@ def _readable(document: bytes) -> Usage | None:
 
 
 def json_usage(document: bytes) -> Usage | None:
-    """`usage` of a JSON answer; None where there is none. Raises: msgspec.DecodeError: not JSON."""
+    """`usage` of a JSON answer; None where there is none that can be true. Raises: msgspec.DecodeError: not JSON."""
     try:
         found = _decode_usage(document).usage
     except (msgspec.ValidationError, RecursionError):
         return None
-    return None if found is None else Usage(found.input_tokens, found.output_tokens)
+    usage = Usage(found.input_tokens, found.output_tokens) if found is not None else None
+    return usage if usage is not None and usage.can_be else None
 
 
 def messages_failure(error_body: bytes) -> bytes:

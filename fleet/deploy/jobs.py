@@ -8,10 +8,15 @@ Pure: nothing is sent, and the job that was passed in is left as it was.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fleet.nomad import Job
+
+_READS = re.compile(r'\bnomadVar "([^"]+)"')
+_MAY_READ = re.compile(r'\bnomadVarExists "([^"]+)"')
+_ITEM = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
 _FIRST, _LAST = ("redis",), ("router", "autoscaler", "datadog-agent")
 
@@ -77,6 +82,21 @@ def with_canaries_of(job: Job, live: Job) -> Job:
         if _canary(group) and running.get(group["Name"]):
             group["Update"]["Canary"] = running[group["Name"]]
     return fresh
+
+
+def secrets(job: Job) -> dict[str, tuple[str, ...]]:
+    """Nomad variables without which a task of it waits for ever, by path, each with the items that are read of it by name."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in _templates(job):
+        for path in sorted({*_READS.findall(text)} - {*_MAY_READ.findall(text)}):
+            found[path] = tuple(dict.fromkeys((*found.get(path, ()), *_ITEM.findall(text))))
+    return found
+
+
+def _templates(job: Job) -> Iterator[str]:
+    for group in job["TaskGroups"]:
+        for task in group.get("Tasks") or ():
+            yield from (template.get("EmbeddedTmpl") or "" for template in task.get("Templates") or ())
 
 
 def _canary(group: Mapping[str, Any]) -> int:

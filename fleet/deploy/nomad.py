@@ -171,6 +171,11 @@ class Delivery(Nomad):
     def untag(self, job_id: str, name: str) -> None:
         self._call("job", job_id, "versions", name, "tag", method="delete")
 
+    def sees_variable(self, path: str) -> bool:
+        """Whether it is there and the token may at least list it. What is in it is not asked for."""
+        rows = self._call("vars", method="get", params={"prefix": path})
+        return any(row["Path"] == path for row in rows)
+
     def stories(self, job_id: str) -> tuple[Story, ...]:
         """Of all allocations that Nomad still remembers, oldest first."""
         rows = self._call("job", job_id, "allocations", method="get")

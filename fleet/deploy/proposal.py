@@ -78,10 +78,10 @@ class Proposal:
 
 
 def read(nomad: Delivery, texts: Mapping[str, str]) -> tuple[Draft, ...]:
-    """Jobs from HCL by part, in the order of delivery; each is one that Nomad takes.
+    """Jobs from HCL by part, in the order of delivery; each is one that Nomad takes, and whose secrets are there.
 
     Raises:
-        SpecError: with everything that Nomad objects to in any of them.
+        SpecError: with everything that Nomad objects to in any of them, and every secret that is missing.
         Refused: the token may not do this.
     """
     drafts: list[Draft] = []
@@ -90,6 +90,8 @@ def read(nomad: Delivery, texts: Mapping[str, str]) -> tuple[Draft, ...]:
         try:
             job = nomad.parse(texts[part])
             findings += [Finding(f"{part}.nomad.hcl", "", f"Nomad objects: {said}") for said in nomad.validate(job)]
+            missing = {path: items for path, items in jobs.secrets(job).items() if not nomad.sees_variable(path)}
+            findings += [_no_secret(part, job, path, items) for path, items in missing.items()]
             drafts.append(Draft(part, texts[part], job))
         except Refused as error:
             if is_denied(error):
@@ -98,6 +100,12 @@ def read(nomad: Delivery, texts: Mapping[str, str]) -> tuple[Draft, ...]:
     if findings:
         raise SpecError(tuple(findings))
     return tuple(drafts)
+
+
+def _no_secret(part: str, job: Job, path: str, items: tuple[str, ...]) -> Finding:
+    put = " ".join((f"-namespace={job.get('Namespace') or 'default'}", path, *(f"{item}=..." for item in items)))
+    said = f"reads the Nomad variable {path}, which is not there or not for NOMAD_TOKEN to list: its task would wait for it for ever"
+    return Finding(f"{part}.nomad.hcl", "", f"{said}; put it there (`nomad var put {put}`), or let the token list it")
 
 
 def propose(nomad: Delivery, drafts: Iterable[Draft], wish: Wish) -> tuple[Proposal, ...]:

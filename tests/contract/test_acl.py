@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from autoscaler.jobs import NomadJobs, Order
+from fleet.deploy.nomad import Delivery
 from fleet.local.processes import wait_until
 from fleet.names import GROUP, JOB_META_FLEET
 from fleet.nomad import Nomad
@@ -256,6 +257,14 @@ def test_in_nomad_a_token_may_what_its_part_needs_and_no_more(world: Guarded, to
     refused = {what for what, answer in answers.items() if answer.status_code == 403}
     assert {what: answers[what].text for what in answers if what not in refused and answers[what].status_code != 200} == {}
     assert set(answers) - refused == NOMAD_MAY[holder]
+
+
+@pytest.mark.parametrize(("holder", "sees"), [("nomad deployer", True), ("nomad autoscaler", False)])
+def test_who_deploys_sees_which_secrets_of_the_fleet_there_are(world: Guarded, tokens: dict[str, str], holder: str, sees: bool) -> None:
+    for path in (SECRETS, "nomad/jobs/other"):
+        world.nomad.told("PUT", f"/v1/var/{path}?{IN}", {"Path": path, "Items": {"k": "v"}})
+    nomad = Delivery(world.nomad.address, token=tokens[holder], namespace=NAMESPACE)
+    assert [nomad.sees_variable(path) for path in (SECRETS, "nomad/jobs/other", f"{SECRETS}-2")] == [sees, False, False]
 
 
 async def test_the_autoscaler_may_take_back_what_there_is_no_room_for_and_promote_nothing(world: Guarded, tokens: dict[str, str]) -> None:

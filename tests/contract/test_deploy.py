@@ -268,6 +268,22 @@ def test_every_mistake_in_every_job_is_said_before_anything_is_done(world: World
     assert not world.exists()
 
 
+def test_a_secret_that_is_missing_is_said_before_anything_is_done(world: World) -> None:
+    path = f"nomad/jobs/{world.job_id}"
+    waits = f'template {{\n data = "{{{{ with nomadVar \\"{path}\\" }}}}{{{{ .api_key }}}}{{{{ end }}}}"\n destination = "secrets/key"\n}}'
+    text = world.program("sleep 1000").replace("resources {", f"{waits}\nresources {{")
+    with pytest.raises(SpecError, match=rf"nomad var put -namespace=default {path} api_key=\.\.\.") as caught:
+        world.proposed(text)
+    assert [f.where for f in caught.value.findings] == ["part.nomad.hcl"]
+    variable = {"Namespace": "default", "Path": path, "Items": {"api_key": "x"}}
+    url = f"{world.nomad.address}/v1/var/{path}"
+    assert wait_until(lambda: requests.put(url, json=variable, timeout=10).ok, 60)  # its keys are not there at once
+    try:
+        started(world, text)
+    finally:
+        requests.delete(url, timeout=10)
+
+
 def test_no_room_is_known_from_the_plan(world: World) -> None:
     (why,) = world.proposed(own_program(world.job_id, world.fleet, "sleep 1", memory=9_000_000)).unplaced
     assert why.why == "resource 'memory' is exhausted on 1 node(s) (of 1 evaluated)"

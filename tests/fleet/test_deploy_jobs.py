@@ -48,6 +48,22 @@ def test_a_group_without_an_update_block_is_not_warm_first() -> None:
     assert not jobs.is_warm_first(Job({"ID": "x", "TaskGroups": [{"Name": "main", "Count": 1, "Update": None}]}))
 
 
+def with_template(text: str) -> Job:
+    return Job({"ID": "x", "TaskGroups": [{"Name": "main", "Tasks": [{"Templates": [{"EmbeddedTmpl": text}]}, {"Templates": None}]}]})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nothing", {}),
+        ('{{ with nomadVar "a/b" }}K={{ .key }} L={{.other}} M={{ .key }}{{ end }}', {"a/b": ("key", "other")}),
+        ('{{ if nomadVarExists "a/b" }}{{ with nomadVar "a/b" }}K={{ .key }}{{ end }}{{ end }}', {}),
+    ],
+)
+def test_a_secret_is_a_variable_that_a_task_waits_for(text: str, expected: dict[str, tuple[str, ...]]) -> None:
+    assert jobs.secrets(with_template(text)) == expected
+
+
 @given(st.integers(0, 5))
 def test_beside_there_are_as_many_canaries_as_replicas(count: int) -> None:
     assert update(jobs.beside(job(count)))["Canary"] == max(1, count)

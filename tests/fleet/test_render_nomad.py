@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from fleet.deploy.jobs import secrets
 from fleet.model import Model
 from fleet.nomad import Nomad
 from fleet.render import hcl, render_jobs
@@ -187,6 +188,13 @@ def test_in_production_our_programs_carry_no_token(nomad: Nomad) -> None:
     assert [config["command"], *config["args"]] == ["python", "-m", "autoscaler"]
     assert only["Identity"]["Env"] is True
     assert not [name for name in only["Env"] if "TOKEN" in name or "KEY" in name]
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"), [("datadog-agent", {"nomad/jobs/warmfleet-datadog-agent": ("api_key",)}), ("autoscaler", {}), ("router", {})]
+)
+def test_only_the_agent_waits_for_its_secret(nomad: Nomad, part: str, expected: dict[str, tuple[str, ...]]) -> None:
+    assert secrets(parsed(nomad, production(), part)) == expected
 
 
 @pytest.fixture

@@ -447,6 +447,7 @@ def test_scaled_counts_are_kept_and_do_not_push_a_deployed_version_out_of_memory
     assert (wider.way, jobs.count(wider.job)) == ("in place", 2)
     new = world.proposed(world.model("three"))
     assert (new.way, jobs.count(new.job), new.plan.updates["canary"]) == ("beside", 2, 2)
+    assert jobs.count(world.proposed(world.model("three"), force_count=True).job) == 1
 
 
 @contextmanager

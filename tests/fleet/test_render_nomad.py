@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,15 @@ def test_any_value_arrives_as_it_is(nomad: Nomad, values: list[str]) -> None:
     lines = "\n".join(f"    v{i} = {hcl(value)}" for i, value in enumerate(values))
     meta = nomad.parse(f'job "values" {{\n  meta {{\n{lines}\n  }}\n  group "g" {{\n  }}\n}}\n')["Meta"]
     assert [meta[f"v{i}"] for i in range(len(values))] == [unicodedata.normalize("NFC", value) for value in values]
+
+
+@pytest.mark.parametrize("part", ["router", "autoscaler", "redis", "datadog-agent", "small-model"])
+def test_a_job_says_whose_it_is_of_what_it_was_made_and_by_which_version_of_us_where_that_runs(nomad: Nomad, part: str) -> None:
+    """An update of our own programs must not reload models, so it is said where they run."""
+    meta = parsed(nomad, production(), part)["Meta"]
+    assert meta["warmfleet.fleet"] == "warmfleet"
+    assert re.fullmatch("[0-9a-f]{12}", meta["warmfleet.source"])
+    assert meta.get("warmfleet.version") == (version("warmfleet") if part in ("router", "autoscaler") else None)
 
 
 @pytest.mark.parametrize("loaded", [production(), local()], ids=["production", "local"])

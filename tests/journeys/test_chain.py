@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import json
 import signal
+import subprocess
+import sys
 import time
 
 import aiohttp
@@ -32,6 +35,32 @@ def test_the_openai_client_gets_an_answer_and_a_stream(fleet: Fleet) -> None:
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
     assert {m.id for m in client.models.list()} >= {"small-model", "large-model"}
     client.close()
+
+
+def call(fleet: Fleet, *words: str) -> subprocess.CompletedProcess[str]:
+    """`warmfleet WORDS`, as a person calls it."""
+    argv = [sys.executable, "-c", "from fleet.cli import main; main()", *words, "--state", str(fleet.state)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_up_again_says_so_and_changes_nothing(fleet: Fleet) -> None:
+    seen = lambda: (fleet.state.stat().st_mtime_ns, {part: fleet.live_allocations(part) for part in fleet.record.parts})  # noqa: E731
+    before = seen()
+    said = call(fleet, "up")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.splitlines()[:2] == ["already up", f"  router      {fleet.router}"]
+    assert seen() == before
+
+
+def test_status_gives_addresses_and_jobs_with_their_replicas_by_state(fleet: Fleet) -> None:
+    said = call(fleet, "status", "--json")
+    document = json.loads(said.stdout)
+    assert (said.returncode, document["state"], document["problems"]) == (0, "up", [])
+    assert document["router"]["url"] == fleet.router
+    assert {name: document[name]["url"] for name in ("nomad", "consul")} == {a.name: a.address for a in fleet.record.agents}
+    assert set(document["jobs"]) == set(fleet.record.parts)
+    assert document["jobs"]["small-model"].items() >= {"status": "running", "desired": 1, "running": 1, "passing": 1, "failed": 0}.items()
+    assert fleet.router in call(fleet, "status").stdout
 
 
 async def test_a_session_of_the_seed_api_keeps_its_model(fleet: Fleet, http: aiohttp.ClientSession) -> None:

@@ -190,6 +190,19 @@ async def test_a_deploy_refuses_what_was_changed_since_it_was_planned(fleet: Fle
     await at(fleet, nomad, 1)
 
 
+async def test_counts_that_run_are_kept_unless_told_otherwise_and_a_dry_run_touches_nothing(fleet: Fleet, nomad: Delivery) -> None:
+    await at(fleet, nomad, 2)
+    before, change = nomad.job(JOB), ("-var", new_version())
+    kept = await run(fleet, "plan", "small-model", *change)
+    forced = await run(fleet, "deploy", "small-model", "--dry-run", "--force-count", *change)
+    assert (kept.code, "keeps the 2 replica(s) that run" in kept.out) == (1, True), kept
+    assert (forced.code, "count changes: 2 run, 1 will" in forced.out) == (0, True), forced
+    assert forced.out.endswith("nothing was changed\n")
+    assert before and f"check index: {before.modify_index}\n" in kept.out
+    assert nomad.job(JOB) == before
+    await at(fleet, nomad, 1)
+
+
 async def test_a_mistake_in_one_job_keeps_all_of_them_from_being_touched(fleet: Fleet, nomad: Delivery, tmp_path: Path) -> None:
     for template in (CHECKOUT / "templates").iterdir():
         (tmp_path / template.name).write_bytes(template.read_bytes())

@@ -104,4 +104,4 @@ lock: ## resolve pyproject.toml anew into requirements.lock, and what a running 
 
 clean: ## remove .venv and caches in the checkout; a running system must be down first
 	@test ! -e .warmfleet || { echo "the system is up: run make down first" >&2; exit 1; }
-	rm -rf .venv .native dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .native .native-* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

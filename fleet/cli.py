@@ -1,12 +1,14 @@
 """The command `warmfleet`.
 
-Each command lives with what it does; this module only names them, and turns a WarmfleetError into one message and exit code 1.
+Each command lives with what it does; this module only names them, and turns a WarmfleetError, and a file or folder that cannot
+be used, into one message and exit code 1.
 Commands are imported when they are called, not when they are listed. Those of other packages are found through the entry points
 `warmfleet.commands`, because the shared words know nobody; one whose optional packages are not installed says so when it is called.
 """
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib.metadata import EntryPoints, entry_points
 from typing import Any
@@ -15,6 +17,8 @@ import click
 
 from fleet.errors import WarmfleetError
 from fleet.lazy import Lazy
+
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 _COMMANDS = {
     "up": Lazy("fleet.local.commands:up", "Start the whole system on this machine and chat with it once."),
@@ -55,6 +59,12 @@ class _Commands(click.Group):
             return super().main(*args, **kwargs)
         except WarmfleetError as error:
             click.echo(f"warmfleet: {error}", err=True)
+            sys.exit(1)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            whose = "; is it another user's, or read-only?" if error.errno in _NOT_OURS else ""
+            click.echo(f"warmfleet: {error.filename}: {error.strerror}{whose}", err=True)
             sys.exit(1)
 
 

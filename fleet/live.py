@@ -21,12 +21,12 @@ import aiohttp
 import click
 
 from fleet.away import advised
+from fleet.commands import Source
 from fleet.consul import Consul
 from fleet.errors import StackError, Unreachable
 from fleet.explained import explained, published
 from fleet.local import records, tools
 from fleet.names import Names
-from fleet.spec import load
 from fleet.state import Pause, decode, decode_pause, encode
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def place_of(path: Path, state: Path, consul: str | None, fleet: str | None) -> 
         return Place(Names(fleet or local.fleet), local.address("consul"))
     if consul and fleet:
         return Place(Names(fleet), _with_scheme(consul))
-    described = load(path).spec.fleet
+    described = Source(path, (), (), Path()).load().spec.fleet
     return Place(Names(fleet or described.name), _with_scheme(consul or described.consul))
 
 

@@ -112,7 +112,9 @@ def _text(environment: jinja2.Environment, template: str, values: Mapping[str, A
     except jinja2.TemplateSyntaxError as error:
         raise SpecError((Finding(f"{error.filename}:{error.lineno}", "", f"is not a valid template: {error.message}"),)) from error
     except jinja2.TemplateNotFound as error:
-        raise SpecError((Finding(file, "", f"there is no template {error.name}; give the folder that holds it"),)) from error
+        where = " or ".join(environment.loader.searchpath) if isinstance(environment.loader, jinja2.FileSystemLoader) else ""
+        said = f"there is no template {error.name} in {where}; run this in the root of the checkout, or name the folder with --templates"
+        raise SpecError((Finding(file, "", said),)) from error
     except jinja2.TemplateError as error:
         raise SpecError((Finding(file, "", f"cannot be rendered: {error}"),)) from error
 

@@ -63,6 +63,9 @@ def main(name: str) -> int:
     except subprocess.CalledProcessError as error:
         print(f"{' '.join(error.cmd[:5])} ... failed, as said above: .venv is not complete. Start it again to go on.", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"{error.filename or _VENV}: {error.strerror}: .venv is not complete. Is this checkout another user's?", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted: .venv is not complete. Start it again to go on.", file=sys.stderr)
         return 130

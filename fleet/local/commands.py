@@ -47,6 +47,7 @@ def up(state: Path, variables: tuple[str, ...], own_ports: bool) -> None:
         click.echo("already up")
         click.echo(urls(found.record))
         return
+    tools.require_checkout()
     click.echo(f"starting in {state}")
     try:
         running = _started(state, variables, own_ports)

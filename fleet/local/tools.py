@@ -50,6 +50,12 @@ class Pin:
         return cache_folder() / f"{self.name}-{self.version}-{self.key}" / self.name
 
 
+def require_checkout(folder: Path = CHECKOUT) -> None:
+    """Raises: MissingTool: our packages are installed without the rest of the checkout, which the local chain is made of."""
+    if not (folder / "jobs" / "local.toml").exists():
+        raise MissingTool(f"this needs a checkout, and {folder} is an installation: clone the repository and run `make up` in it")
+
+
 def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "warmfleet" / "tools"
 

@@ -50,9 +50,14 @@ def test_a_key_is_made_for_names_only_that_fleet_toml_takes(name: str) -> None:
     assert (result.exit_code, "sk-wf-" in result.output) == (2, False)
 
 
-def test_outside_of_a_checkout_a_command_says_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [["check"], ["explain", "small-model", "--consul", NOBODY], ["pause", "a reason", "--consul", NOBODY]],
+    ids=lambda words: words[0],
+)
+def test_outside_of_a_checkout_a_command_says_where_to_run_it(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, ["check"])
+    result = CliRunner().invoke(main, words)
     assert (result.exit_code, "run this in the root of the checkout, or name a file with --spec" in result.stderr) == (1, True)
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from fleet import cli
 from fleet.lazy import Lazy
 
+CHECKOUT = Path(__file__).parents[2]
 COMMAND_LINE = """
 import json, sys
 from fleet.cli import main
@@ -52,6 +53,13 @@ def test_help_lists_the_commands_of_other_packages_too() -> None:
 
 def test_a_command_that_nobody_has_is_a_usage_error() -> None:
     assert CliRunner().invoke(cli.main, ["nonsense"]).exit_code == 2
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    options = {"--spec": CHECKOUT / "jobs/fleet.toml", "--templates": CHECKOUT / "templates", "--out": tmp_path / "file" / "jobs"}
+    said = CliRunner().invoke(cli.main, ["render", *(str(word) for option in options.items() for word in option)])
+    assert (said.exit_code, said.stderr) == (1, f"warmfleet: {tmp_path / 'file' / 'jobs'}: Not a directory\n")
 
 
 @pytest.mark.usefixtures("guess")

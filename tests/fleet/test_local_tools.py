@@ -168,3 +168,9 @@ def test_a_go_that_is_too_old_is_refused_before_anything_is_downloaded(path: Pat
 @pytest.mark.parametrize(("text", "version"), [("module x\n\ngo 1.25.9\n", (1, 25, 9)), ("go 1.9\n", (1, 9)), ("module x\n", ())])
 def test_the_needed_go_is_read_from_go_mod(text: str, version: tuple[int, ...]) -> None:
     assert build.needed_go(text) == version
+
+
+def test_an_installation_is_no_checkout(tmp_path: Path) -> None:
+    tools.require_checkout()
+    with pytest.raises(MissingTool, match=rf"{tmp_path} is an installation: clone the repository"):
+        tools.require_checkout(tmp_path)

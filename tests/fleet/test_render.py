@@ -166,5 +166,5 @@ def test_a_mistake_in_a_template_names_the_template(tmp_path: Path, name: str, t
 
 
 def test_a_folder_without_templates_is_named_as_such(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"there is no template router\.nomad\.hcl\.j2;"):
+    with pytest.raises(SpecError, match=rf"there is no template router\.nomad\.hcl\.j2 in {tmp_path}; run this in"):
         render_jobs(fleet(), tmp_path)

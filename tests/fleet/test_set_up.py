@@ -146,6 +146,14 @@ def test_a_failed_installation_says_so_and_is_tried_again(checkout: Checkout) ->
     assert checkout.run("everything")[0] == 0
 
 
+def test_a_file_that_cannot_be_used_is_named_in_one_line(checkout: Checkout) -> None:
+    stamp = checkout.root / STAMPS["running"]
+    stamp.unlink()
+    stamp.mkdir()
+    said = f"{STAMPS['running']}: Is a directory: .venv is not complete. Is this checkout another user's?\n"
+    assert checkout.run("running") == (1, "", said)
+
+
 def test_an_interruption_leaves_no_stamp(checkout: Checkout) -> None:
     started = checkout.start("everything")
     assert started.stdout is not None

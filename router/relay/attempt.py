@@ -17,12 +17,14 @@ from typing import Final
 import msgspec
 
 from router.errors import Busy, NotWarm, RouterError, SimulatedFailure, UpstreamFailed
-from router.relay.engine_refusal import in_shape
+from router.relay.engine_refusal import in_shape, is_no_such_path
 from router.relay.stream import Streamed
 from router.replicas.breaker import CLEAN, Event
 from router.replicas.replica import Replica
 from router.replicas.verdict import Verdict, is_loading, verdict
 from router.wire import events, headers
+from router.wire.dialects import is_messages
+from router.wire.messages_answered import Translation
 from router.wire.upstream import Connection
 
 _HOLD_BODY_BYTES: Final = 256 * 1024
@@ -117,11 +119,31 @@ class Attempt:
     def _send(self, connection: Connection) -> None:
         self.connection = connection
         try:
+            if self._translates:
+                connection.translation = Translation()
             head, body = self._relay.message(self.replica)
         except RouterError as error:
             self._relay.fail(error)
             return
         connection.send(self, head, body)
+
+    @property
+    def _translates(self) -> bool:
+        """A request of messages goes to who does not speak them."""
+        return self.replica.lacks_messages and is_messages(self._relay.path)
+
+    @property
+    def _may_lack_messages(self) -> bool:
+        """A request of messages went to who has not shown yet that it does not speak them."""
+        return not self.replica.lacks_messages and is_messages(self._relay.path)
+
+    def _ask_by_chat(self, connection: Connection) -> None:
+        """It does not know messages: from now on it is asked by a chat, and for this request at once."""
+        self.replica.lacks_messages = True
+        self.status = 0
+        self.connection = None
+        connection.release()
+        self.begin()
 
     # the receiver of the connection
 
@@ -146,6 +168,9 @@ class Attempt:
                 if headers.is_plain_json(connection.fields):
                     self._failed(UpstreamFailed(f"The engine's answer is not valid JSON: {error}."), "malformed")
                     return
+        elif self._may_lack_messages and is_no_such_path(self.status, body):
+            self._ask_by_chat(connection)
+            return
         elif self.status >= 400 and (shaped := in_shape(body, self.status, self.replica.model, self._relay.path)) is not None:
             body = shaped
             connection.fields[:] = [

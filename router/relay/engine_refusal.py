@@ -20,6 +20,7 @@ import msgspec
 _KEYS: Final = frozenset(("message", "type", "param", "code"))
 _TYPES: Final = {404: "not_found_error", 501: "not_supported_error"}
 _NO_SUCH_PATH: Final = frozenset(("File Not Found", "Not Found"))
+_SAYS_SO: Final = _NO_SUCH_PATH | {"Method Not Allowed"}
 
 
 def in_shape(body: bytes, status: int, model: str, path: bytes) -> bytes | None:
@@ -32,6 +33,15 @@ def in_shape(body: bytes, status: int, model: str, path: bytes) -> bytes | None:
     usual = {"type": _TYPES.get(status, "invalid_request_error"), "param": None, "code": "refused_by_engine"}
     beside = document if isinstance(document.get("error"), dict) else {}
     return msgspec.json.encode({**beside, "error": {**usual, **inner, "message": message}})
+
+
+def is_no_such_path(status: int, body: bytes) -> bool:
+    """The engine has no such API; a 404 about a model says more."""
+    if status not in (404, 405):
+        return False
+    inner = _error_of(_decoded(body))
+    said = inner.get("message", inner.get("detail"))
+    return said is None or (isinstance(said, str) and said in _SAYS_SO)
 
 
 def _decoded(body: bytes) -> dict[str, Any]:

@@ -37,8 +37,9 @@ from router.sessions.table import Session
 from router.tally import UNKNOWN
 from router.tenant import Tenant, tenant
 from router.wire import answers, events, headers, requests
-from router.wire.dialects import Dialect
+from router.wire.dialects import CHAT_PATH, Dialect, is_messages
 from router.wire.head import RequestHead
+from router.wire.messages_asked import as_chat
 from router.wire.sink import Sink
 from router.wire.upstream import Connection
 
@@ -194,11 +195,13 @@ class Relay(Swept):
 
     def message(self, replica: Replica) -> tuple[bytes, bytes]:
         """The head and body that a replica is sent. Raises: BadRequest: the body is not JSON in a part that nobody looked at yet."""
-        body = self.next_body()
+        path, body = self.path, self.next_body()
         if self.ask is not None and self.ask.model != replica.model:
             body = requests.with_model(body, replica.model)
+        if replica.lacks_messages and is_messages(path):
+            path, body = CHAT_PATH, as_chat(body)
         head = b"POST %b HTTP/1.1\r\n%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-        return head % (self.path, replica.host_line, self.head.forward, self.request_id, len(body)), body
+        return head % (path, replica.host_line, self.head.forward, self.request_id, len(body)), body
 
     # what an attempt reports
 

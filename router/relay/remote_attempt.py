@@ -31,12 +31,15 @@ from router.relay.stream import EventStream
 from router.replicas.breaker import Event
 from router.replicas.replica import Replica
 from router.wire import headers
+from router.wire.messages_answered import Translation
+from router.wire.messages_asked import as_chat
 from router.wire.upstream import Connection
 
 log = logging.getLogger(__name__)
 
 _USUAL_REST_S: Final = 5.0
 _LONGEST_REST_S: Final = 24 * 3600.0
+_NO_SUCH_PATH: Final = frozenset((404, 405, 501))  # whatever its body says: there, no answer is passed on
 _OUTCOMES: Final = {"busy": "busy", "refused": "refused"}
 
 
@@ -98,8 +101,12 @@ class RemoteAttempt(Attempt):
     def _send(self, connection: Connection) -> None:
         self.connection = connection
         relay = self._relay
+        path, body = relay.path, relay.next_body()
         try:
-            message = self._link.remote.message(relay.path, relay.request_id, relay.next_body())
+            if self._translates:
+                connection.translation = Translation()
+                path, body = CHAT_PATH, as_chat(body)
+            message = self._link.remote.message(path, relay.request_id, body)
         except RouterError as error:
             relay.fail(error)
             return
@@ -107,6 +114,10 @@ class RemoteAttempt(Attempt):
         if not (relay.ask and relay.ask.stream):
             self._timer = asyncio.get_running_loop().call_later(self._link.remote.provider.answer_s, self._too_slow)
         connection.send(self, message.head, message.body)
+
+    @property
+    def _asked_a_chat(self) -> bool:
+        return self._translates or self._relay.path.startswith(CHAT_PATH)
 
     def _too_slow(self) -> None:
         """An answer that is no stream, and has not begun to reach the caller."""
@@ -118,13 +129,16 @@ class RemoteAttempt(Attempt):
 
     def _accepts(self, connection: Connection) -> bool:
         status, name = connection.status, self.replica.model
+        if status in _NO_SUCH_PATH and self._may_lack_messages:
+            self._ask_by_chat(connection)
+            return False
         match verdict(status):
             case Verdict.PASS:
                 return self._passes(connection, status)
             case Verdict.BUSY:
                 self._busy(connection, status)
             case Verdict.REFUSED:
-                self._refused(status, is_our_fault=is_strike(status, of_chat=self._relay.path.startswith(CHAT_PATH)))
+                self._refused(status, is_our_fault=is_strike(status, of_chat=self._asked_a_chat))
             case Verdict.LATER:
                 self._failed(UpstreamFailed(f"The provider {name!r} did not take the request (HTTP {status})."), "status", Event.SUCCESS)
             case Verdict.BROKEN:

@@ -6,8 +6,9 @@
     /v1/responses                                      typed, OpenAI's               response.completed or .incomplete
     the others                                         none; read as the first row
 
-Every relayed request is a POST whose JSON body names a model. vLLM and llama.cpp both speak messages and responses themselves, so
-nothing is translated. What an engine does not offer it refuses itself, and its refusal passes. Pure.
+Every relayed request is a POST whose JSON body names a model. vLLM and llama.cpp both speak messages and responses themselves. Who says
+that it has no messages is asked by a chat completion (router.wire.messages_asked). What else an engine does not offer it refuses itself,
+and its refusal passes. Pure.
 """
 
 from __future__ import annotations
@@ -90,11 +91,13 @@ RESPONSES: Final = Dialect(
     tail_usage=typed_events.usage,
     failure=typed_events.responses_failure,
 )
+CHAT_PATH: Final = b"/v1/chat/completions"
+_MESSAGES_PATH: Final = b"/v1/messages"
 RELAY_PATHS: Final = {
-    b"/v1/chat/completions": CHOICES,
+    CHAT_PATH: CHOICES,
     b"/v1/completions": CHOICES,
     b"/v1/embeddings": CHOICES,
-    b"/v1/messages": MESSAGES,
+    _MESSAGES_PATH: MESSAGES,
     b"/v1/messages/count_tokens": MESSAGES,
     b"/v1/responses": RESPONSES,
     b"/v1/rerank": CHOICES,
@@ -107,6 +110,11 @@ RELAY_PATHS: Final = {
 def dialect(path: bytes) -> Dialect:
     """Of a relayed path, with its query or without."""
     return RELAY_PATHS[path.partition(b"?")[0]]
+
+
+def is_messages(path: bytes) -> bool:
+    """A relayed path, with its query or without, asks for an answer of messages."""
+    return path.partition(b"?")[0] == _MESSAGES_PATH
 
 
 def relayed(target: bytes) -> bytes | None:

@@ -16,6 +16,7 @@ import httptools
 
 from router.wire import headers
 from router.wire.answer_shape import LastAnswer
+from router.wire.messages_answered import Translation
 
 IDLE_S = 4.0
 _COPY_LIMIT_BYTES = 65536
@@ -35,6 +36,7 @@ class Connection:
     """`fields` and `status` hold once `head` is true; `parts` are body bytes without framing; `reads` grows with every read.
 
     `down`: the lines of `fields` that a caller may see, where they are known already: then it is a whole answer of JSON.
+    `translation`: of the answer to this request; None: it is passed on as it comes.
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class Connection:
         "receiver",
         "reused",
         "status",
+        "translation",
         "transport",
     )
 
@@ -67,6 +70,7 @@ class Connection:
         self.keep = True
         self.reads = self.status = 0
         self.down = b""
+        self.translation: Translation | None = None
         self.idle_since = 0.0
         self._parser: Any = httptools.HttpResponseParser(self)
         self._feed: Callable[[bytes], None] = self._parser.feed_data
@@ -93,6 +97,7 @@ class Connection:
             self.fields.clear()
             self.reads = 0
             self.down = b""
+            self.translation = None
             self.pool.give_back(self)
         else:
             self.drop()
@@ -123,7 +128,7 @@ class Connection:
             self.drop()
             return
         self.reads += 1
-        if self.reads == 1 and self._recognised(data):
+        if self.reads == 1 and self.translation is None and self._recognised(data):
             receiver.received(self)
             return
         try:
@@ -139,7 +144,13 @@ class Connection:
         if self.complete and self.reads == 1:
             self.pool.last.learn(data, self.fields)
         if self.head:
+            if self.translation is not None and self.status == 200:
+                self._translate(self.translation)
             receiver.received(self)
+
+    def _translate(self, translation: Translation) -> None:
+        streams = headers.value_of(self.fields, b"content-type").startswith(b"text/event-stream")
+        translation.read(self.parts, streams=streams, complete=self.complete)
 
     def _recognised(self, data: bytes) -> bool:
         """A whole answer of the same shape as the engine's last one needs no parser. False: this is something else."""
@@ -163,6 +174,8 @@ class Connection:
         if receiver is not None and self.head and not self.complete and self.ends_with_connection():
             self.complete = True
             self.keep = False
+            if self.translation is not None and self.status == 200:
+                self._translate(self.translation)
             receiver.received(self)
 
     def connection_lost(self, error: Exception | None) -> None:

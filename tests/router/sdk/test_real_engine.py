@@ -109,9 +109,11 @@ OPENAI: dict[str, OpenAiCall] = {
     "chat stream": _chat_stream,
     "chat stream with usage": lambda c: _chat_stream(c, stream_options={"include_usage": True}),
     "two choices": lambda c: _chat(c, n=2),
+    "two choices stream": lambda c: _chat_stream(c, n=2),
     "logprobs": lambda c: _chat(c, logprobs=True, top_logprobs=2),
     "logprobs stream": lambda c: _chat_stream(c, logprobs=True, top_logprobs=2),
     "JSON mode": lambda c: _chat(c, response_format={"type": "json_object"}),
+    "JSON mode stream": lambda c: _chat_stream(c, response_format={"type": "json_object"}),
     "tools": lambda c: _chat(c, tools=[TOOL], tool_choice="required"),
     "tools stream": lambda c: _chat_stream(c, tools=[TOOL], tool_choice="required"),
     "stop": lambda c: _chat(c, stop=["\n"]),
@@ -171,6 +173,28 @@ async def test_anthropics_sdk_reads_the_same_through_the_router(start: Start, en
             read.append(await ANTHROPIC[name](client))
     assert read[0] == read[1]
     assert read[0]
+
+
+@pytest.mark.parametrize("name", ["message", "tool"])
+async def test_an_answer_of_messages_says_the_same_when_its_engine_is_asked_by_a_chat(
+    start: Start, engines: list[Engine], name: str
+) -> None:
+    router: Running = await start()
+    warm(router, engines[:1])
+    read = []
+    for lacks_messages in (False, True):
+        router.wired.plane.homes["alloc-0"].lacks_messages = lacks_messages
+        async with anthropic.AsyncAnthropic(base_url=f"http://127.0.0.1:{router.port}", api_key="x", max_retries=0) as client:
+            read.append(await ANTHROPIC[name](client))
+    said = [
+        (
+            one["stop_reason"],
+            [(block["type"], block.get("text"), block.get("input")) for block in one["content"]],
+            one["usage"]["output_tokens"],
+        )
+        for one in read
+    ]
+    assert said[0] == said[1]
 
 
 async def test_a_broken_stream_of_messages_raises(start: Start, engines: list[Engine]) -> None:

@@ -9,7 +9,7 @@ WORKERS ?= 4
 NATIVE := PYTHONSAFEPATH=1 PYTHONPATH=.native:.
 COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet
 
-.PHONY: help setup tools up down status test check format render validate terraform-check plan deploy bench bench-autoscaler simulate gate native gate-native test-native wheel soak chaos fuzz lock clean
+.PHONY: help setup tools up down status test check format render validate terraform-check plan deploy rollback scale bench bench-autoscaler simulate gate native gate-native test-native wheel soak chaos fuzz lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,14 @@ plan: $(RUNNING) ## what deploy would change, in the local system while it is up
 
 deploy: $(RUNNING) ## bring the jobs to what the description says, warm before they get traffic (JOBS="..." for some)
 	@$(BIN)/warmfleet deploy $(JOBS)
+
+rollback: $(RUNNING) ## go back to an earlier version of a job, warm before traffic: JOB=small-model [VERSION=3]
+	@test -n "$(JOB)" || { echo "say which: make rollback JOB=small-model, and VERSION=3 for a certain one" >&2; exit 2; }
+	@$(BIN)/warmfleet rollback $(JOB) $(VERSION)
+
+scale: $(RUNNING) ## set a model's replicas by hand, and wait until they are warm: MODEL=small-model COUNT=2
+	@test -n "$(MODEL)" -a -n "$(COUNT)" || { echo "say which and how many: make scale MODEL=small-model COUNT=2" >&2; exit 2; }
+	@$(BIN)/warmfleet scale $(MODEL) $(COUNT)
 
 bench: setup tools ## the router beside Envoy and vllm-router: CPU and memory, about 12 minutes on a quiet machine
 	$(BIN)/python -m bench.router

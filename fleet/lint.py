@@ -171,6 +171,8 @@ def _check_restart(block: Block, facts: _Facts) -> Iterator[str]:
 
 
 def _task(block: Block, facts: _Facts) -> Iterator[str]:
+    if facts.model and "kill_timeout" not in block.values:
+        yield "has no kill_timeout: Nomad kills an engine 5 s after the stop signal, with its open streams; set it to how long they take"
     kill_s = _seconds(block, "kill_timeout", "5s")
     if kill_s > facts.cap_s:
         yield (

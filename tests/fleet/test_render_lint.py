@@ -46,6 +46,7 @@ def test_nothing_is_found_in_our_own_jobs() -> None:
         ('        device "nvidia/gpu" {', '        advice "nvidia/gpu" {', "resources {", "asks for no device"),
         ("          constraint {", "          restraint {", "device ", "has no constraint"),
         ("      volume_mount {", "      volume_moult {", "group ", "mounts no host volume"),
+        ('kill_timeout = "125s"', "", "task ", "has no kill_timeout"),
         ('kill_timeout = "125s"', 'kill_timeout = "15m"', "task ", "kill_timeout is 15m, and the Nomad clients allow 10m"),
     ],
 )

@@ -193,6 +193,11 @@ def test_routers_are_traced_where_there_is_an_agent_and_a_rate(
     assert rules[-1].get("sample_rate") == sampled
 
 
+def test_on_one_machine_routers_are_not_traced(nomad: Nomad) -> None:
+    only = task(parsed(nomad, local(), "router"))
+    assert [only["Config"]["command"], *only["Config"]["args"]] == ["python", "-m", "router"]
+
+
 def test_in_production_our_programs_carry_no_token(nomad: Nomad) -> None:
     job = parsed(nomad, production(), "autoscaler")
     config, only = task(job)["Config"], task(job)

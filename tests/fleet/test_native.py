@@ -1,9 +1,16 @@
-"""What is compiled (tools/native.py): the list in pyproject.toml is one that the compiler takes, and that means what the Python means."""
+"""What is compiled (tools/native.py): the list in pyproject.toml is one that the compiler takes, and that means what the Python means.
+
+And what a wheel has, of the same checkout.
+"""
 
 from __future__ import annotations
 
 import ast
+import os
 import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +18,7 @@ import pytest
 
 from tools import native
 
+COMMAND_LINE = "from fleet.cli import main; main()"
 READ_AT_RUN_TIME = {"msgspec.Struct", "BaseModel", "pydantic.BaseModel"}
 
 
@@ -62,3 +70,45 @@ def test_without_a_compiler_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SystemExit, match=r"needs a C compiler \(.*apt-get install gcc\); without them the router runs as plain Python"):
         native.compile_into(tmp_path / "made")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """As `pip wheel .` makes it: without compiled modules."""
+    folder = tmp_path_factory.mktemp("wheel")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HATCH_")}
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=native.CHECKOUT, env=environment, capture_output=True, check=True, timeout=120)
+    (made,) = folder.glob("warmfleet-*-py3-none-any.whl")
+    return zipfile.ZipFile(made)
+
+
+def test_a_wheel_has_every_module_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == {str(path.relative_to(native.CHECKOUT)) for name in native.PACKAGES for path in (native.CHECKOUT / name).rglob("*.py")}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("-c", COMMAND_LINE, "--help"), 0, "Start the whole system on this machine"),
+        (("-c", COMMAND_LINE, "check"), 1, "run this in the root of the checkout, or name a file with --spec"),
+        (("-c", COMMAND_LINE, "up"), 1, "is an installation: clone the repository and run `make up` in it"),
+        (("-m", "router"), 2, "WARMFLEET_SPEC: is not set"),
+        (("-m", "autoscaler"), 1, "set WARMFLEET_SPEC"),
+    ],
+    ids=["help", "check", "up", "router", "autoscaler"],
+)
+def test_what_is_installed_runs_anywhere_and_says_what_needs_a_checkout(
+    wheel: zipfile.ZipFile, tmp_path: Path, words: tuple[str, ...], code: int, says: str
+) -> None:
+    installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    wheel.extractall(installed)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WARMFLEET_", "PYTHON"))}
+    environment = kept | {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
+    said = subprocess.run(
+        [sys.executable, *words], cwd=elsewhere, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (said.returncode, says in said.stdout + said.stderr) == (code, True), said
+    assert list(elsewhere.iterdir()) == []

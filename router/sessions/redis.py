@@ -27,7 +27,7 @@ from router.sessions.table import Session, from_fields, to_fields
 _FETCH_S = 0.05
 _WRITE_S = 1.0
 _BATCH = 256
-_GATHER_S = 0.02  # so that under load one call writes many; `fetch` sees what waits
+GATHER_S = 0.02  # so that under load one call writes many; `fetch` sees what waits
 _MOST_QUEUED = 16384
 _REST_S = 1.0  # after a failure nobody waits for Redis for this long
 
@@ -172,10 +172,12 @@ class RedisSessions:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await asyncio.sleep(_GATHER_S)
+            await asyncio.sleep(GATHER_S)
             while self._queue and self._client is not None:
                 if not await self.write_some():
                     await asyncio.sleep(_REST_S)
+                elif len(self._queue) < _BATCH:
+                    await asyncio.sleep(GATHER_S)
 
     async def write_some(self) -> bool:
         """One batch. False: Redis does not answer; what was to be written stays queued."""

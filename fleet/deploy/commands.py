@@ -124,10 +124,10 @@ def rollback(*, target: Find, rolling: bool, floor: int | None, detach: bool, no
     with _explained():
         found = target()
         job_id = found.names.job(_known(found, (job,))[0])
-        chosen = _chosen(found.nomad.versions(job_id) if found.nomad.job(job_id) else (), job, version)
-        click.echo(f"{job}: going back to version {chosen.number} ({chosen.source or 'unknown source'})")
-        definition = preparing.usual(found.nomad.definition(job_id, chosen.number))
-        draft = Draft(job, found.nomad.source(job_id, chosen.number), definition)
+        earlier = version_to_go_back_to(found.nomad.versions(job_id) if found.nomad.job(job_id) else (), job, version)
+        click.echo(f"{job}: going back to version {earlier.number} ({earlier.source or 'unknown source'})")
+        definition = preparing.usual(found.nomad.definition(job_id, earlier.number))
+        draft = Draft(job, found.nomad.source(job_id, earlier.number), definition)
         wish = Wish(found.loaded.spec.fleet.name, rolling=rolling, floor=floor)
         _delivered(found, propose(found.nomad, (draft,), wish), wish, detach=detach, prompts=not no_prompt, dry_run=False)
 
@@ -266,7 +266,12 @@ def _alone(target: Target, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _chosen(versions: Sequence[Version], job: str, wanted: str) -> Version:
+def version_to_go_back_to(versions: Sequence[Version], job: str, wanted: str) -> Version:
+    """Of those that Nomad remembers, the newest first. `wanted`: a number or a tag; empty: the last stable one that ran something else.
+
+    Raises:
+        WarmfleetError: there is none.
+    """
     if not versions:
         raise WarmfleetError(f"{job} is not deployed: there is nothing to go back to")
     if wanted:

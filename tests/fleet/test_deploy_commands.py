@@ -9,6 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fleet.cli import main
+from fleet.deploy.commands import version_to_go_back_to
+from fleet.deploy.nomad import Version
+from fleet.errors import WarmfleetError
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"
@@ -63,3 +66,34 @@ def test_options_that_contradict_each_other_are_a_wrong_call(call: Call, args: t
 def test_a_mistake_is_found_before_nomad_is_asked(call: Call, args: tuple[str, ...], said: str) -> None:
     result = call(*args)
     assert (result.exit_code, said in result.stderr) == (1, True), result.stderr
+
+
+def version(number: int, source: str, *, stable: bool = True, tag: str = "") -> Version:
+    return Version(number, stable=stable, stopped=False, tag=tag, source=source, counts={"main": 1})
+
+
+REMEMBERED = (
+    version(9, "new"),
+    version(8, "new"),
+    version(7, "bad", stable=False),
+    version(6, "old", tag="old"),
+    version(2, "older", tag="older"),
+)
+
+
+@pytest.mark.parametrize(("wanted", "number"), [("", 6), ("older", 2), ("old", 6), ("8", 8), ("7", 7)])
+def test_a_rollback_goes_to_a_tag_a_number_or_the_last_stable_version_that_ran_something_else(wanted: str, number: int) -> None:
+    assert version_to_go_back_to(REMEMBERED, "small-model", wanted).number == number
+
+
+@pytest.mark.parametrize(
+    ("versions", "wanted", "said"),
+    [
+        ((), "", "small-model is not deployed: there is nothing to go back to"),
+        (REMEMBERED[:2], "", "no stable version of small-model that ran something else; it remembers: 9, 8. Name one of those"),
+        (REMEMBERED, "3", r"no version 3 of small-model; it remembers: 9, 8, 7 \(not stable\), 6 \(old\), 2 \(older\)"),
+    ],
+)
+def test_a_rollback_to_nothing_says_what_there_is(versions: tuple[Version, ...], wanted: str, said: str) -> None:
+    with pytest.raises(WarmfleetError, match=said):
+        version_to_go_back_to(versions, "small-model", wanted)

@@ -104,7 +104,7 @@ async def test_a_new_version_takes_over_warm_and_a_rollback_too_and_no_caller_no
         asked = load.total
         await until(lambda: load.total >= asked + 6, "callers are answered by the new ones")
         assert not old & new
-        back = await run(fleet, "rollback", "small-model")
+        back = await run(fleet, "rollback", "small-model", before.source)  # the tag that the deployment has left on it
         assert back.code == 0, back
         last = await at(fleet, nomad, 2)
         asked = load.total

@@ -86,7 +86,7 @@ AFTER_CONTENT = (
     Fault("has a bad chunk after content", lambda kind: _then(_begun(kind), _garbles)),
     Fault("stalls after content", lambda kind: _then(_begun(kind), silent)),
 )
-MISTAKES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 501)
+MISTAKES = (400, 401, 402, 403, 404, 405, 408, 409, 410, 413, 415, 418, 422, 451, 501)
 
 
 def _begun(kind: Kind) -> bytes:

@@ -67,6 +67,7 @@ _NOTHING_ASKED: Final = {
 }
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _NULL: Final = b"null"
+_MOST_DIGITS: Final = 18
 
 
 class _Message(msgspec.Struct):
@@ -121,18 +122,23 @@ def _lower_limits(fields: dict[str, msgspec.Raw], tokens: int) -> bool:
         value = bytes(fields.get(name, msgspec.Raw(_NULL)))
         if value == _NULL:
             continue
-        left = int(value) - tokens if value.isdigit() else 0
+        left = int(value) - tokens if _is_number(value) else 0
         if left < 1:
             return False
         fields[name] = msgspec.Raw(b"%d" % left)
     return True
 
 
+def _is_number(value: bytes) -> bool:
+    """Of tokens: Python refuses to read thousands of digits."""
+    return value.isdigit() and len(value) <= _MOST_DIGITS
+
+
 def at_limit(body: bytes, said: Transcript) -> bool:
     """Everything that the request allows has been generated: only the finish reason was lost, and it can only be `length`."""
     fields = _plain_fields(body) or {}
     values = [bytes(fields[name]) for name in _LIMITS if name in fields]
-    return said.plain and any(value.isdigit() and said.tokens >= int(value) > 0 for value in values)
+    return said.plain and any(_is_number(value) and said.tokens >= int(value) > 0 for value in values)
 
 
 def _append(fields: dict[str, msgspec.Raw], text: str) -> bool:
@@ -165,6 +171,13 @@ def _common(identity: Identity | None) -> dict[str, object]:
 
 def _event(document: dict[str, object]) -> bytes:
     return b"data: " + _encode(document) + b"\n\n"
+
+
+def _says_nothing(choice: object) -> bool:
+    if not isinstance(choice, dict) or choice.get("finish_reason"):
+        return False
+    delta = choice.get("delta")
+    return not delta or (isinstance(delta, dict) and not any(delta.values()))
 
 
 class Voice:
@@ -206,7 +219,7 @@ class Voice:
             delta = choice.get("delta") if isinstance(choice, dict) else None
             if isinstance(delta, dict):
                 delta.pop("role", None)
-        return all(isinstance(c, dict) and not any((c.get("delta") or {}).values()) and not c.get("finish_reason") for c in choices)
+        return all(map(_says_nothing, choices))
 
     def _usage(self, document: dict[str, object]) -> dict[str, object]:
         usage = document.get("usage")

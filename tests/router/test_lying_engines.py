@@ -7,12 +7,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.health.ledger import numbers
+from router.relay import resume
+from router.relay.transcript import Transcript
 from router.wire import events, typed_events
 from tests.router.client import chat, post
 from tests.router.conftest import Running, Start
-from tests.router.upstream import DONE, ROLE, SSE_HEAD, Script, answer, chunked, delta, plays
+from tests.router.upstream import DONE, ROLE, SSE_HEAD, Script, answer, chunked, delta, plays, plays_and_cuts
 
 LIES: list[Any] = [10**30, 10**9 + 1, -5, -(10**30), 1.5, "9", None, True, [9], {"a": 9}]
 
@@ -69,3 +73,35 @@ def test_a_count_that_cannot_be_is_none(lie: Any) -> None:
     document = json.dumps({"usage": _counts(lie)}).encode()
     assert events.json_usage(document) is None
     assert typed_events.json_usage(document) is None
+
+
+NAMES = ["choices", "delta", "finish_reason", "usage", "prompt_tokens", "completion_tokens", "role", "content", "error", "id", "model"]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
+)
+
+
+@given(st.lists(VALUES | st.dictionaries(st.sampled_from(NAMES), st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES)))))
+def test_whatever_the_engine_that_goes_on_says_it_is_told_in_the_first_ones_voice(said: list[Any]) -> None:
+    voice = resume.Voice(Transcript())
+    told = voice.retold(b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in said))
+    assert told.count(b"data: ") <= len(said)
+
+
+@pytest.mark.parametrize("delta", ['"x"', "[1]", "3", "true"])
+def test_a_choice_of_another_shape_is_passed_on(delta: str) -> None:
+    chunk = b'data: {"choices":[{"delta":%b}]}\n\n' % delta.encode()
+    assert json.loads(resume.Voice(Transcript()).retold(chunk)[6:]) == {"choices": [{"delta": json.loads(delta)}]}
+
+
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("number", [b"9" * 5000, b"9" * 19, b"-1", b"1e3", b'"9"'], ids=lambda number: number[:8].decode())
+async def test_a_limit_of_any_size_leaves_no_broken_stream_without_an_end(start: Start, limit: str, number: bytes) -> None:
+    cut = plays_and_cuts(SSE_HEAD + chunked([ROLE, delta("one")], end=False))
+    router: Running = await start(engines=[("a", cut), ("b", cut)])
+    body = b'{"model":"large","messages":[],"stream":true,"%b":%b}' % (limit.encode(), number)
+    reply = await router.call(post("/v1/chat/completions", body))
+    assert reply.complete
+    assert b'"error"' in reply.body
+    assert router.in_flight() == 0

@@ -42,19 +42,18 @@ def build_missing(names: Sequence[str] = NEEDED) -> None:
     """
     if not (missing := _missing(names)):
         return
+    go = _go(missing)
     minutes = sum(_MINUTES.get(wanted.name, 1) for wanted in missing)
-    what = ", ".join(wanted.name for wanted in missing)
-    click.echo(f"building {what}, which is not installed, once, into the cache: about {minutes} minute(s) on two cores")
+    click.echo(f"not installed, so built once into the cache: {_all(missing)}; minutes on two cores: about {minutes}")
     cache_folder().mkdir(parents=True, exist_ok=True)
     with _locked(cache_folder() / "lock"), _ticker() as tell:
         for wanted in _missing(names):  # again: another build may have just ended
-            build(wanted, tell)
+            _build(wanted, go, tell)
         _forget_caches(cache_folder() / "build")
 
 
-def build(wanted: Pin, tell: Tell) -> None:
-    """Builds one program into the cache. Raises: MissingTool."""
-    go = _go(wanted)
+def _build(wanted: Pin, go: str, tell: Tell) -> None:
+    """One program, into the cache. Raises: MissingTool."""
     scratch = cache_folder() / "build"
     _require_room(scratch)
     environment = {**os.environ, "CGO_ENABLED": "0", "GOMODCACHE": str(scratch / "mod"), "GOCACHE": str(scratch / "cache")}
@@ -90,14 +89,19 @@ def _missing(names: Sequence[str]) -> list[Pin]:
     return [pin(name) for name in names if find(name) is None]
 
 
-def _go(wanted: Pin) -> str:
-    """Asked inside the module, so that a Go that may fetch its successor does."""
-    needed = needed_go((wanted.folder / "go.mod").read_text())
-    advice = f"to build {wanted.name}, install Go {'.'.join(map(str, needed))} or newer (https://go.dev/dl/), or {wanted.name} itself"
+def _all(missing: Sequence[Pin]) -> str:
+    return " and ".join(wanted.name for wanted in missing)
+
+
+def _go(missing: Sequence[Pin]) -> str:
+    """One that is new enough for all. Asked inside a module, so that a Go that may fetch its successor does. Raises: MissingTool."""
+    needed, folder = max((needed_go((wanted.folder / "go.mod").read_text()), wanted.folder) for wanted in missing)
+    what = _all(missing)
+    advice = f"to build {what}, install Go {'.'.join(map(str, needed))} or newer (https://go.dev/dl/); or install {what}"
     go = shutil.which("go")
     if go is None:
         raise MissingTool(f"there is no Go on PATH: {advice}")
-    answer = subprocess.run([go, "version"], cwd=wanted.folder, capture_output=True, text=True, check=False)
+    answer = subprocess.run([go, "version"], cwd=folder, capture_output=True, text=True, check=False)
     found = re.search(r"go(\d+(?:\.\d+)+)", answer.stdout)
     if answer.returncode != 0 or found is None or tuple(map(int, found[1].split("."))) < needed:
         raise MissingTool(f"{go} is too old ({(answer.stdout or answer.stderr).strip()}): {advice}")

@@ -153,9 +153,17 @@ def test_a_build_that_fails_says_so_in_gos_words_and_keeps_its_downloads(path: P
     assert tools.find("consul") is None
 
 
-def test_without_go_the_version_to_install_is_named(path: Path, cache: Path) -> None:
-    with pytest.raises(MissingTool, match=r"no Go on PATH: to build consul, install Go 1\.\d+\.\d+ or newer .*, or consul itself"):
+@pytest.mark.parametrize(("there", "what"), [((), "consul and nomad"), (("consul",), "nomad")])
+def test_without_go_one_sentence_says_what_to_install(
+    path: Path, cache: Path, capsys: pytest.CaptureFixture[str], there: tuple[str, ...], what: str
+) -> None:
+    for name in there:
+        program(path / name)
+    says = rf"^there is no Go on PATH: to build {what}, install Go 1\.\d+\.\d+ or newer \(https://go.dev/dl/\); or install {what}$"
+    with pytest.raises(MissingTool, match=says):
         build.build_missing()
+    assert capsys.readouterr().out == ""
+    assert not cache.exists()
 
 
 def test_a_go_that_is_too_old_is_refused_before_anything_is_downloaded(path: Path, cache: Path) -> None:

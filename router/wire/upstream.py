@@ -241,9 +241,12 @@ class Pool:
     async def dial(self, timeout_s: float) -> Connection:
         """Raises: OSError, of which TimeoutError is one."""
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(timeout_s):
-            make: Any = partial(Connection, self)  # any: as above
-            _, connection = await loop.create_connection(make, self._host, self._port)
+        make: Any = partial(Connection, self)  # any: as above
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, connection = await loop.create_connection(make, self._host, self._port)
+        except (UnicodeError, OverflowError) as error:  # what Consul was told as an address is none
+            raise OSError(f"{self._host!r}, port {self._port}, is no address") from error
         return cast(Connection, connection)
 
     def give_back(self, connection: Connection) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from fleet.state import Loading, ModelState
 from router.replicas.breaker import State
+from router.replicas.snapshot import Endpoint, Snapshot
 from tests.router.client import chat
 from tests.router.conftest import Running, Start, until, with_slo
 from tests.router.upstream import (
@@ -224,6 +225,19 @@ async def test_a_draining_replica_gets_no_new_turn(start: Start) -> None:
     router.wired.plane.publish({"large": _state("large", draining=("a",))})
     for _ in range(8):
         assert (await router.call(chat())).route["replica"] == "b"
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, "\u00e9" * 70, "::gg", "300.1.1.1"])
+async def test_an_endpoint_whose_address_is_none_is_left(start: Start, host: str) -> None:
+    """Consul takes any word for an address."""
+    router: Running = await start(engines=[("b", says_hello, "small")])
+    plane = router.wired.plane
+    plane.apply(Snapshot(2, (*plane.snapshot.endpoints, Endpoint("large/a", "a", "large", host, 80))))
+    for _ in range(2):
+        reply = await router.call(chat())
+        assert (reply.status, reply.route["replica"]) == (200, "b")
+    assert router.in_flight() == 0
+    assert plane.homes["a"].breaker.failures == 2
 
 
 async def test_an_endpoint_that_leaves_finishes_what_it_has(start: Start) -> None:

@@ -24,7 +24,7 @@ Rises = tuple[Floats, ...]
 
 DAY = 1440
 SLACK_MIN = 6
-"""A need is looked for in the lead time and this much more: what starts now is ready at the end of it."""
+"""Rises are looked for in the lead time and this much more, and so are needs where requests may wait (training.slack_min)."""
 LEAST_REPLICAS = 0.05
 """Loads below this are one: the log of nothing must not outweigh everything else."""
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from autoscaler.forecast.answers import Answers, LastMinute
 from autoscaler.forecast.blend import Blend, joined
-from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, levels_of
+from autoscaler.forecast.features import DAY, Levels, levels_of
 from autoscaler.forecast.holding import KEEP, START_ONE, Held, Worth, hold
 from autoscaler.forecast.question import Forecast, Question
 from autoscaler.forecast.series import Series, Window
-from autoscaler.forecast.training import LEAST_DAYS, Fitted
+from autoscaler.forecast.training import LEAST_DAYS, Fitted, slack_min
 from autoscaler.forecast.windows import Floats
 
 REFIT_MIN = DAY
@@ -98,7 +98,8 @@ class Forecaster:
         self._held = hold(self._held, now, Worth(wanted, one_more, kept), blend.lead_min)
         desired = self.question.clip(self._held.replicas)
         load = view.counts[-1] / self.question.capacity
-        reason = f"load {load:.1f} replicas, {wanted} worth {price:g} within {blend.lead_min + SLACK_MIN} min, held {desired}"
+        ahead_min = blend.lead_min + slack_min(self.question.hold_s)
+        reason = f"load {load:.1f} replicas, {wanted} worth {price:g} within {ahead_min} min, held {desired}"
         return Forecast(desired, _up_to(levels, need, 0.5), max(wanted, _up_to(levels, need, _RARE)), self._series.age_min(), reason)
 
 

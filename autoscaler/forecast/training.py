@@ -4,6 +4,9 @@ Examples are every fourth minute of the last 14 days, at the levels near the loa
 needed, what is far above is not, and neither teaches anything. Minutes with a gap in what followed them teach nothing either.
 A fleet of a few replicas has few levels near its load; it is shown the levels between them too, halves, thirds and so on, because
 with too few examples a learner asks for what it cannot tell apart.
+
+What follows an example is looked at for the lead time and `slack_min` more. Where requests may wait, a need is a stretch of minutes.
+Where nobody may, it is a single minute as often as not, and the next one is some way off: too few of them fall into a short time.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoscaler.forecast.features import DAY, SLACK_MIN, Levels, Rows, hours, level, levels_of, rises_at, rows
+from autoscaler.forecast.holding import HELD_MIN
 from autoscaler.forecast.labels import ahead, needs, whole
 from autoscaler.forecast.learner import Learner, Model
 from autoscaler.forecast.question import Question
@@ -31,6 +35,8 @@ _NEAR_EACH = 12
 """Levels that a minute is shown at, on average, at the least. Large fleets have more without being asked."""
 _FIRST_MIN = 180
 _LEAST_ROWS = 2000
+_SPIKES_CARRIED_S = 30.0
+"""A hold that takes what is over in a minute. Measured with none and with this one, between them a straight line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,12 @@ def refit(window: Window, question: Question, learner: Learner) -> Fitted | None
     return Fitted(learner.fit(*found), question.lead_min, window.first_minute + len(window))
 
 
+def slack_min(hold_s: float) -> int:
+    """Minutes beyond the lead time in which a need counts: without a hold all those for which a warm replica would be kept anyway."""
+    carried = min(1.0, hold_s / _SPIKES_CARRIED_S)
+    return round(HELD_MIN - carried * (HELD_MIN - SLACK_MIN))
+
+
 def near(load: Floats, ends: npt.NDArray[np.intp], levels: Levels) -> npt.NDArray[np.bool_]:
     """Which levels are asked about at each end, shape (ends, levels)."""
     now = np.exp(level(load, ends))[:, None]
@@ -61,7 +73,7 @@ def near(load: Floats, ends: npt.NDArray[np.intp], levels: Levels) -> npt.NDArra
 
 
 def _examples(window: Window, question: Question) -> tuple[Rows, Floats]:
-    span = question.lead_min + SLACK_MIN
+    span = question.lead_min + slack_min(question.hold_s)
     load = window.counts / question.capacity
     oldest = max(_FIRST_MIN, len(load) - _DAYS * DAY)
     ends = np.arange(oldest, len(load) - span + 1, _EVERY_MIN)

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.forecast.blend import MODELS, joined
-from autoscaler.forecast.features import MONOTONE, hours, levels_of, rises_at, rows
+from autoscaler.forecast.features import MONOTONE, SLACK_MIN, hours, levels_of, rises_at, rows
 from autoscaler.forecast.holding import COLD_MIN, HELD_MIN, Held, Worth, hold
 from autoscaler.forecast.labels import ahead, needs, whole
 from autoscaler.forecast.question import Question
 from autoscaler.forecast.series import KEPT_MIN, Series, Window
-from autoscaler.forecast.training import Fitted, refit
+from autoscaler.forecast.training import Fitted, refit, slack_min
 
 LEAD_MIN = 5
 LEVELS = levels_of(12)
@@ -230,12 +230,14 @@ class Shown:
     def __init__(self) -> None:
         self.rows = 0
         self.distances: set[float] = set()
+        self.needs: set[float] = set()
 
     def fit(self, found: np.ndarray, needed: np.ndarray) -> "Always":
         assert len(found) == len(needed)
         assert ((needed >= 0) & (needed <= 1)).all()
         self.rows = len(found)
         self.distances = set(np.round(found[:, 0].astype(float), 4).tolist())
+        self.needs = set(np.round(needed, 6).tolist())
         return Always(0.5)
 
     def read(self, text: str) -> "Always":
@@ -250,6 +252,20 @@ def test_a_small_fleet_is_shown_as_many_examples_as_a_large_one(replicas: float,
     assert learner.rows >= 12 * (minutes - 180 - 25) // 4
     whole = {round(float(np.log((level + 0.5) / replicas)), 4) for level in range(60)}
     assert (not learner.distances <= whole) == between
+
+
+@pytest.mark.parametrize(("hold_s", "expected"), [(0.0, HELD_MIN), (15.0, 10), (30.0, SLACK_MIN), (600.0, SLACK_MIN)])
+def test_the_less_a_request_may_wait_the_farther_a_need_is_looked_for(hold_s: float, expected: int) -> None:
+    assert slack_min(hold_s) == expected
+
+
+@pytest.mark.parametrize(("lead_min", "hold_s", "span"), [(15, 0.0, 30), (5, 0.0, 20), (15, 1.0, 30), (15, 30.0, 21)])
+def test_a_need_of_one_minute_is_its_part_of_the_time_that_is_looked_at(lead_min: int, hold_s: float, span: int) -> None:
+    learner, counts = Shown(), np.full(3 * 1440, 800.0)
+    counts[1000::200] = 900 + 100 * 9 * hold_s / 60  # one replica more than nine and what they carry over
+    window = Window(0, counts, np.zeros(len(counts), dtype=bool))
+    assert refit(window, Question(capacity=100, lead_min=lead_min, hold_s=hold_s, least=1, most=60), learner) is not None
+    assert round(1 / span, 6) in learner.needs
 
 
 def test_a_load_beyond_all_replicas_teaches_nothing() -> None:

@@ -36,6 +36,8 @@ from router.sessions.table import Session, SessionTable, may_return, next_turn
 from router.tally import Tally
 from router.tenant import Gate, Tenant
 from router.wire import requests
+from router.wire.answer_shape import AnswerShapes
+from router.wire.upstream import Pool
 
 
 class SessionStore(Protocol):
@@ -111,6 +113,7 @@ class DataPlane:
     sessions: SessionTable = field(init=False)
     _shares: dict[str, Shares[Replica]] = field(default_factory=dict)
     _replicas: dict[Endpoint, Replica] = field(default_factory=dict)
+    _answers: AnswerShapes = field(default_factory=AnswerShapes)
 
     def __post_init__(self) -> None:
         self.began = self.clock()
@@ -138,7 +141,8 @@ class DataPlane:
     def _replica(self, endpoint: Endpoint, *, fresh: bool) -> Replica:
         slo, counts = self.catalogue.slo(endpoint.model), self.tally.of(endpoint.model)
         concurrency = self.catalogue.concurrency(endpoint.model)
-        return Replica(endpoint, slo, counts, self.clock, concurrency=concurrency, fresh=fresh)
+        pool = Pool(endpoint.host, endpoint.port, self.clock, answers=self._answers)
+        return Replica(endpoint, slo, counts, self.clock, concurrency=concurrency, fresh=fresh, pool=pool)
 
     def publish(self, states: Mapping[str, ModelState]) -> None:
         """Takes over the autoscaler's documents."""

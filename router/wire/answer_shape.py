@@ -1,4 +1,4 @@
-"""The shape of an engine's head: an answer of JSON that comes whole in one read differs from the one before in a few values.
+"""The shape of an engine's head: an answer of JSON that comes whole in one read differs from another in a few values.
 
 Law: as for a caller's head (router.wire.shape): what is recognised is the bytes of a head that the parser has taken, but for its holes,
 and the body is exactly as long as it says. Only answers with status 200 and a type of JSON have a shape: streams, refusals and whatever
@@ -13,13 +13,16 @@ from typing import Final
 from router.wire import headers
 from router.wire.holes import Fields, Holes, Lines, is_length, marks, written_out
 
+_MOST_SHAPES: Final = 8
 _MOST_HOLES: Final = 8
+_TURN: Final = 1024
 _MOST_BYTES: Final = 4096
 _LENGTH: Final = b"content-length"
 _ALWAYS: Final = frozenset((_LENGTH, b"date"))
 _FIXED: Final = frozenset((b"content-type", b"connection", b"keep-alive"))
 _UNFIT: Final = frozenset((b"transfer-encoding", b"upgrade", b"trailer", b"content-encoding", b"proxy-connection"))
 _starts: Final = re.compile(rb"HTTP/1\.1 200 [ -~]{0,64}\r\n").match
+Read = tuple[list[tuple[bytes, bytes]], bytes, bytes]
 
 
 class AnswerShape(Holes):
@@ -32,7 +35,7 @@ class AnswerShape(Holes):
         self._length_at = [self._lower[at][0] for at in self._order].index(_LENGTH)
         self._down = Lines(headers.down_lines([(name.lower(), value) for name, value in self.marked()]))
 
-    def read(self, data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes, bytes] | None:
+    def read(self, data: bytes) -> Read | None:
         """Fields with names in lower case, the lines of them that a caller may see, and the body; None: it is no whole answer like it."""
         found = self.values(data)
         if found is None:
@@ -46,29 +49,43 @@ class AnswerShape(Holes):
         return fields, self._down.filled(values), body
 
 
-class LastAnswer:
-    """The shape of an engine's answers, as it was the last time. What keeps changing is learned from ever more seldom."""
+class AnswerShapes:
+    """Those of the engines of one process, the latest first: engines of a kind answer alike, and what all share stays in the cache.
 
-    __slots__ = ("_missed", "shape")
+    What keeps changing is learned from ever more seldom, but never quite given up: engines are replaced by newer ones.
+    """
+
+    __slots__ = ("_missed", "_shapes")
 
     def __init__(self) -> None:
-        self.shape: AnswerShape | None = None
+        self._shapes: list[AnswerShape] = []
         self._missed = 0
+
+    def read(self, data: bytes) -> Read | None:
+        """As `AnswerShape.read`, for a whole answer of any of them."""
+        for shape in self._shapes:
+            read = shape.read(data)
+            if read is not None:
+                return read
+        return None
 
     def learn(self, data: bytes, fields: Fields) -> None:
         """From an answer that the parser has read whole in `data`; `fields`: with names in lower case."""
         self._missed += 1
-        if self._missed & (self._missed - 1) or (start := _starts(data)) is None:
+        is_turn = not self._missed & (self._missed - 1) or not self._missed % _TURN
+        if not is_turn or (start := _starts(data)) is None:
             return
         fields = _as_written(data, start.end(), fields)
         if not _is_plain(data, start[0], fields):
             return
         holes = frozenset(at for at, (name, _) in enumerate(fields) if name.lower() in _ALWAYS)
-        before = self.shape
-        if before is not None and before.is_of(start[0], fields, _FIXED):
+        before = next((shape for shape in self._shapes if shape.is_of(start[0], fields, _FIXED)), None)
+        if before is not None:
+            self._shapes.remove(before)
             holes |= before.with_what_differs(fields)
         if len(holes) <= _MOST_HOLES:
-            self.shape = AnswerShape(start[0], fields, holes)
+            self._shapes.insert(0, AnswerShape(start[0], fields, holes))
+            del self._shapes[_MOST_SHAPES:]
 
 
 def _as_written(data: bytes, at: int, fields: Fields) -> Fields:

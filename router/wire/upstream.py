@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 import httptools
 
 from router.wire import headers
-from router.wire.answer_shape import LastAnswer
+from router.wire.answer_shape import AnswerShapes
 from router.wire.messages_answered import Translation
 
 IDLE_S = 4.0
@@ -142,7 +142,7 @@ class Connection:
             receiver.broke(self, "an upgrade that nobody asked for")
             return
         if self.complete and self.reads == 1:
-            self.pool.last.learn(data, self.fields)
+            self.pool.answers.learn(data, self.fields)
         if self.head:
             if self.translation is not None and self.status == 200:
                 self._translate(self.translation)
@@ -153,9 +153,8 @@ class Connection:
         translation.read(self.parts, streams=streams, complete=self.complete)
 
     def _recognised(self, data: bytes) -> bool:
-        """A whole answer of the same shape as the engine's last one needs no parser. False: this is something else."""
-        shape = self.pool.last.shape
-        read = shape.read(data) if shape is not None else None
+        """A whole answer of the same shape as one before needs no parser. False: this is something else."""
+        read = self.pool.answers.read(data)
         if read is None:
             return False
         self.fields, self.down, body = read
@@ -212,18 +211,20 @@ class Connection:
 
 
 class Pool:
-    """Idle connections to one address, newest first. `clock`: monotonic seconds."""
+    """Idle connections to one address, newest first. `clock`: monotonic seconds. `answers`: their shapes, which pools may share."""
 
-    __slots__ = ("_clock", "_closed", "_host", "_idle", "_idle_s", "_port", "last")
+    __slots__ = ("_clock", "_closed", "_host", "_idle", "_idle_s", "_port", "answers")
 
-    def __init__(self, host: str, port: int, clock: Callable[[], float], idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self, host: str, port: int, clock: Callable[[], float], idle_s: float = IDLE_S, answers: AnswerShapes | None = None
+    ) -> None:
         self._host = host
         self._port = port
         self._clock = clock
         self._idle: list[Connection] = []
         self._idle_s = idle_s
         self._closed = False
-        self.last = LastAnswer()
+        self.answers = AnswerShapes() if answers is None else answers
 
     def __len__(self) -> int:
         return len(self._idle)

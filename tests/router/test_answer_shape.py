@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.wire import headers
-from router.wire.answer_shape import AnswerShape, LastAnswer
+from router.wire.answer_shape import AnswerShapes
 from tests.router.client import Caller, chat
 from tests.router.conftest import Running, Start
 from tests.router.upstream import Play
@@ -55,17 +55,16 @@ class Message:
         self.stays_open = self.parser.should_keep_alive()
 
 
-def learned(*answers: bytes) -> AnswerShape | None:
-    last = LastAnswer()
+def learned(*answers: bytes) -> AnswerShapes:
+    shapes = AnswerShapes()
     for data in answers:
-        last.learn(data, Message(data).fields)
-    return last.shape
+        shapes.learn(data, Message(data).fields)
+    return shapes
 
 
-def as_the_parser_says(shape: AnswerShape | None, data: bytes) -> bool:
+def as_the_parser_says(shapes: AnswerShapes, data: bytes) -> bool:
     """False: it is not recognised. Fails where it is, and the parser says something else."""
-    assert shape is not None
-    read = shape.read(data)
+    read = shapes.read(data)
     if read is None:
         return False
     message = Message(data)
@@ -103,6 +102,22 @@ def test_the_next_answer_of_an_engine_is_recognised(fields: Pairs, body: bytes) 
     assert as_the_parser_says(learned(written()), written(fields, body))
 
 
+def test_engines_of_several_kinds_are_recognised_side_by_side() -> None:
+    ours, others = written(), written((*FIELDS, (b"x-version", b"2")))
+    shapes = learned(ours, others)
+    assert as_the_parser_says(shapes, ours)
+    assert as_the_parser_says(shapes, others)
+
+
+def test_a_kind_that_comes_late_is_learned_although_many_were_in_vain() -> None:
+    chunked = START + b"content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    shapes = learned(*[chunked] * 5000)
+    fields = Message(written()).fields
+    for _ in range(1024):
+        shapes.learn(written(), fields)
+    assert as_the_parser_says(shapes, written())
+
+
 def test_what_has_differed_once_may_differ_again() -> None:
     first, second, third = (written(with_field(b"x-note", note)) for note in (b"a", b"b", b"c"))
     assert not as_the_parser_says(learned(first), second)
@@ -125,9 +140,7 @@ def test_what_has_differed_once_may_differ_again() -> None:
     ],
 )
 def test_what_differs_in_more_than_values_is_left_to_the_parser(data: bytes) -> None:
-    shape = learned(written())
-    assert shape is not None
-    assert shape.read(data) is None
+    assert learned(written()).read(data) is None
 
 
 @pytest.mark.parametrize(
@@ -145,7 +158,7 @@ def test_what_differs_in_more_than_values_is_left_to_the_parser(data: bytes) -> 
     ],
 )
 def test_an_answer_of_another_kind_has_no_shape(data: bytes) -> None:
-    assert learned(data) is None
+    assert learned(data).read(data) is None
 
 
 async def test_callers_get_the_same_of_the_first_answer_and_of_those_after_it(start: Start) -> None:
@@ -160,7 +173,7 @@ async def test_callers_get_the_same_of_the_first_answer_and_of_those_after_it(st
     async with await router.connect() as caller:
         replies = [await _asked(caller) for _ in range(4)]
     (replica,) = router.wired.plane.replicas()
-    assert replica.pool.last.shape is not None
+    assert replica.pool.answers.read(written()) is not None
     assert [body for body, _ in replies] == [b'{"n":%d,"usage":{"prompt_tokens":3,"completion_tokens":4}}' % 10**n for n in range(1, 5)]
     assert all(fields == replies[0][1] for _, fields in replies)
     assert (replica.counts.input_tokens, replica.counts.output_tokens) == (12, 16)

@@ -151,29 +151,49 @@ def _curve(on: Stage, cast: Sequence[Proxy], length: Length) -> Iterator[Reading
 
 
 def _growth(on: Stage, length: Length) -> Iterator[Reading]:
+    """A router for each number of replicas, one with many sessions, and Envoy for each number: all up, and in turn in each round."""
+    with ExitStack() as stack:
+        up = [(subject, proxy, stack.enter_context(started(on, proxy)), load.JSON) for subject, proxy in _growing(on)]
+        for count, (_, proxy, _, _) in zip(results.REPLICAS, up, strict=False):
+            _await_endpoints(proxy, count)
+        up.append(_with_sessions(on, stack))
+        for number in range(length.stream_rounds):
+            for subject, proxy, process, wanted in up:
+                _say(f"growth, round {number + 1} of {length.stream_rounds}: {proxy.name}, {subject}")
+                name = proxy.name if proxy.role == "peer" else OURS
+                yield Reading(name, subject, measure.cost(on, proxy, process, wanted, length.seconds).cpu_us)
+
+
+def _growing(on: Stage) -> Iterator[tuple[str, Proxy]]:
+    """Ours first, in the order of results.REPLICAS."""
+    for count in results.REPLICAS:
+        yield results.replicas(count), _of_fleet(on, f"bench-{count}", count)
+    for count in results.REPLICAS:
+        yield (
+            results.replicas(count),
+            proxies.envoy(peers.environment(), on.port(), on.folder, [on.upstreams[n % len(on.upstreams)] for n in range(count)]),
+        )
+
+
+def _of_fleet(on: Stage, fleet: str, replicas: int) -> Proxy:
     backing = on.backing(redis=False)
-    for replicas in results.REPLICAS:
-        fleet = f"bench-{replicas}"
-        _say(f"growth: {replicas} replicas")
-        on.register(Names(fleet).model_service, replicas)
-        described = proxies.fleet(fleet, backing, max_sessions=results.MANY_SESSIONS * 2)
-        proxy = proxies.ours(on.port(), on.folder, backing, name=fleet, described=described)
-        with started(on, proxy) as process:
-            _await_endpoints(proxy, replicas)
-            yield Reading(OURS, results.replicas(replicas), measure.cost(on, proxy, process, load.JSON, length.seconds).cpu_us)
-            if replicas == results.REPLICAS[0]:
-                yield from _many_sessions(on, proxy, process, length)
+    on.register(Names(fleet).model_service, replicas)
+    described = proxies.fleet(fleet, backing, max_sessions=results.MANY_SESSIONS * 2)
+    return proxies.ours(on.port(), on.folder, backing, name=fleet, described=described)
 
 
-def _many_sessions(on: Stage, proxy: Proxy, process: Process, length: Length) -> Iterator[Reading]:
-    """Every one of the sessions has had a turn before the measurement, in which they all take turns."""
-    _say(f"growth: {results.MANY_SESSIONS:,} sessions")
+def _with_sessions(on: Stage, stack: ExitStack) -> tuple[str, Proxy, Process, Load]:
+    """Every one of the sessions has had a turn before the measurements, in which they all take turns."""
+    proxy = _of_fleet(on, "bench-sessions", results.REPLICAS[0])
+    process = stack.enter_context(started(on, proxy))
+    _await_endpoints(proxy, results.REPLICAS[0])
+    _say(f"growth: starting {results.MANY_SESSIONS:,} sessions")
     wanted = Load(load.JSON.connections, stream=False, sessions=results.MANY_SESSIONS)
     first = on.counts().answers
     with load.running(wanted, proxy.port, 90, on.folder):
         if not wait_until(lambda: on.counts().answers - first > results.MANY_SESSIONS, 90):
             raise BenchError(f"{proxy.name} is too slow on this machine to start {results.MANY_SESSIONS:,} sessions")
-    yield Reading(OURS, results.SESSIONS, measure.cost(on, proxy, process, wanted, length.seconds).cpu_us)
+    return results.SESSIONS, proxy, process, wanted
 
 
 def _await_endpoints(proxy: Proxy, replicas: int) -> None:

@@ -46,13 +46,19 @@ def curve_table(readings: Sequence[Reading], proxies: Sequence[str]) -> Table:
 
 
 def growth_table(readings: Sequence[Reading]) -> Table:
-    """What replicas and sessions cost a request: nothing, or it would not scale."""
+    """What replicas and sessions cost a request, and what replicas cost a peer: caches are finite for everybody."""
     of = results.spreads(readings)
     subjects = [s for s in (*map(results.replicas, results.REPLICAS), results.SESSIONS) if (results.OURS, s) in of]
     titles = [f"{int(count):,} {name}" for name, _, count in (subject.partition(" ") for subject in subjects)]
-    table = _table("CPU of a JSON request, microseconds", titles)
-    table.add_row(results.OURS, *(_number(of, results.OURS, subject) for subject in subjects))
+    table = _table("CPU of a JSON request, microseconds: median of the rounds (median of their ratios to the first column)", titles)
+    for proxy in dict.fromkeys(reading.proxy for reading in readings if reading.subject in subjects):
+        table.add_row(proxy, *(_grown(of, readings, proxy, subject) for subject in subjects))
     return table
+
+
+def _grown(of: _Spreads, readings: Sequence[Reading], proxy: str, subject: str) -> str:
+    ratio = results.grown(readings, proxy, subject)
+    return "-" if ratio is None else f"{_number(of, proxy, subject)} ({ratio:.2f})"
 
 
 def document(readings: Sequence[Reading], verdicts: Sequence[Verdict], *, at: str, versions: Mapping[str, str], load: float) -> str:

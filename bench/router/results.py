@@ -121,16 +121,24 @@ def verdicts(readings: Sequence[Reading], peers: Sequence[str]) -> tuple[Verdict
         found.append(Verdict(f"tenant with limits, budget and strategy: at most {LIMITS_US} us more, least of rounds", more_us, LIMITS_US))
     if memory := of.get((OURS, MEMORY)):
         found.append(Verdict(f"memory: at most {MEMORY_BYTES / 1000:.0f} kB per open stream", memory.median / 1000, MEMORY_BYTES / 1000))
-    return (*found, *_flat(of))
+    return (*found, *_flat(readings))
 
 
 def _with(proxy: str) -> str:
     return "" if proxy == OURS else "with traces, "
 
 
-def _flat(of: dict[tuple[str, str], Spread]) -> Iterable[Verdict]:
-    base = of.get((OURS, replicas(REPLICAS[0])))
+def _flat(readings: Sequence[Reading]) -> Iterable[Verdict]:
     for subject in (*map(replicas, REPLICAS[1:]), SESSIONS):
-        now = of.get((OURS, subject))
-        if base and now:
-            yield Verdict(f"{subject}: at most {FLAT} x the cost with {REPLICAS[0]} replicas", now.median / base.median, FLAT)
+        if (value := grown(readings, OURS, subject)) is not None:
+            yield Verdict(f"{subject}: at most {FLAT} x the cost with {REPLICAS[0]} replicas", value, FLAT)
+
+
+def grown(readings: Iterable[Reading], proxy: str, subject: str) -> float | None:
+    """Cost of a subject against that with the fewest replicas: the median over the rounds, whose two halves met the same machine."""
+    rounds: dict[str, list[float]] = {}
+    for reading in readings:
+        if reading.proxy == proxy:
+            rounds.setdefault(reading.subject, []).append(reading.value)
+    pairs = list(zip(rounds.get(subject, []), rounds.get(replicas(REPLICAS[0]), []), strict=False))
+    return statistics.median(now / base for now, base in pairs) if pairs else None

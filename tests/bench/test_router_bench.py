@@ -145,6 +145,13 @@ def test_judges_nothing_that_was_not_measured() -> None:
     assert results.verdicts(rounds("envoy", "json", 1), PEERS) == ()
 
 
+def test_what_replicas_cost_is_judged_within_a_round_because_machines_change_their_speed() -> None:
+    base = rounds(OURS, "replicas 10", 20, 40, 20)
+    now = rounds(OURS, "replicas 1000", 24, 48, 60)
+    assert results.grown([*base, *now, *rounds("envoy", "replicas 1000", 1, 1, 1)], OURS, "replicas 1000") == pytest.approx(1.2)
+    assert results.grown(now, OURS, "replicas 1000") is None
+
+
 def test_prints_every_proxy_and_a_dash_for_what_it_has_not() -> None:
     console = Console(width=140, file=io.StringIO())
     console.print(report.main_table([*FAST, *rounds(OURS, results.MEMORY, 17_300)], (OURS, *PEERS, "nginx"), PEERS))

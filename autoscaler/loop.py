@@ -2,8 +2,9 @@
 
 Laws: what goes wrong with one model holds that model only. Where Nomad or Consul does not answer, the model is held and its
 sentence says so; the pass ends all the same, because a wait for either is bounded, however many models there are (line.py for Nomad).
-An order is made on the job as it was read in the same pass. What a decision leaves to the next one is kept only once Nomad and Consul
-have it, so that a pass that failed half-way is decided afresh.
+Where its time is not enough for all models, the next one begins with those that it was not enough for. An order is made on the job as it
+was read in the same pass. What a decision leaves to the next one is kept only once Nomad and Consul have it, so that a pass that failed
+half-way is decided afresh.
 Hands off: who does not lead, and shadow mode, read and decide, and neither order nor publish; paused, it publishes all the same.
 Knows no HTTP, no environment and no log format.
 """
@@ -70,6 +71,7 @@ class Loop:
         self._actor = Actor(names, ports.jobs, ports.states, ports.lease)
         self._rules = LogRules(spec, ports.memories)
         self._term = -1
+        self._first = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Passes until `stop` is set; a pass that has begun is finished."""
@@ -108,7 +110,7 @@ class Loop:
         return standing.hands_off or self.board.paused, standing.leads
 
     async def _passed(self, world: World, hands_off: str, *, publishes: bool) -> Sequence[Status]:
-        seen = await asyncio.gather(*(self._looked(model, world, hands_off) for model in self.spec.models))
+        seen = await self._seen(world, hands_off)
         looks = [look for look in seen if isinstance(look, Look)]
         held = [status for status in seen if isinstance(status, Status)]
         made = decide_all(self._cases(looks), self.spec.autoscaler, gpus_elsewhere=self._gpus_of(held))
@@ -117,6 +119,18 @@ class Loop:
             await self._keep_rules()
         statuses = {status.model: status for status in (*held, *done)}
         return [statuses[model.name] for model in self.spec.models]
+
+    async def _seen(self, world: World, hands_off: str) -> Sequence[Look | Status]:
+        """Of every model, in the order of the description; asked for from `_first` on, which moves behind the ones that were seen.
+
+        Moves by one where none was seen, so that the first few, if it is for them that Nomad takes so long, do not stay the first.
+        """
+        models, first = self.spec.models, self._first
+        turn = (*models[first:], *models[:first])
+        seen = await asyncio.gather(*(self._looked(model, world, hands_off) for model in turn))
+        known = sum(isinstance(each, Look) for each in seen)
+        self._first = (first + max(1, known)) % max(1, len(models))
+        return [*seen[len(seen) - first :], *seen[: len(seen) - first]]
 
     async def _looked(self, model: Model, world: World, hands_off: str) -> Look | Status:
         try:
@@ -146,7 +160,7 @@ class Loop:
         try:
             self._observer.carried[look.model.name] = await self._actor.publish(carried, status, memory)
         except ControlPlaneError as error:
-            return replace(self._held(look.model, error), started_s=status.started_s, failed=status.failed)
+            return self._untold(look.model, status, error)
         return status
 
     async def _keep_rules(self) -> None:
@@ -154,6 +168,14 @@ class Loop:
             await self._rules.keep()
         except ControlPlaneError:
             return  # it differs from what Consul has until it is written, so the next pass tries again
+
+    def _untold(self, model: Model, status: Status, error: ControlPlaneError) -> Status:
+        """Consul did not take the state. What Nomad took all the same is done, and is said."""
+        held = replace(self._held(model, error), started_s=status.started_s, failed=status.failed)
+        if not status.done:
+            return held
+        sentence = f"{status.sentence}; the routers were not told: {error}"
+        return replace(held, sentence=sentence, desired=status.desired, direction=status.direction, done=status.done, votes=status.votes)
 
     def _held(self, model: Model, error: ControlPlaneError) -> Status:
         """The last count stands; what was known of capacity and signals is no longer."""

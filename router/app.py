@@ -99,13 +99,9 @@ def wire(
     abroad, simulations = Abroad(keys, plane.tally, plane.clock), Simulations(plane)
     plane.recorder.collectors.append(status.collector(plane, lambda: abroad.missing))
     reports = Reports(plane, store, simulations)
-    access = AccessLog(plane.recorder, plane.wall, plane.random)
-    tenancy = Tenancy(spec, plane, store)
-    abroad.books = tenancy.books
-    analytics = Analytics(spec, environment, plane.wall)
-    tenancy.listeners += analytics.listeners
+    books = _books(spec, environment, plane, store, abroad)
     roster = RedisRoster(lambda: store.client, names.REDIS_ROSTER_PREFIX + spec.fleet.name)
-    force = InForce(spec, plane, abroad, tenancy, access, roster)
+    force = InForce(spec, plane, abroad, books.tenancy, books.access, roster)
     force.apply(spec, description)
     roster.changed = force.renew
     descriptions = Descriptions(spec, description, Names(spec.fleet.name).spec, force.apply)
@@ -114,7 +110,7 @@ def wire(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         consul = Consul(spec.fleet.consul, consul_token)
         end = reports.end = WorkersEnd(await Line.over(parent), reports.own, simulations.start) if parent is not None else None
-        parts = [*_parts(spec, consul, plane, store, protocol, end=end), access.lines.write_forever(), *tenancy.parts(), *analytics.parts()]
+        parts = [*_parts(spec, consul, plane, store, protocol, end=end), *books.parts()]
         parts += [reload.follow(consul, Names(spec.fleet.name), descriptions), simulations.sweep_forever(), roster.follow_forever()]
         parts.append(keys.follow_forever(force.renew))
         parts += [traces.tell_forever()] if traces is not None else []
@@ -125,7 +121,7 @@ def wire(
             await _stop(plane, protocol)
             abroad.close()
             await ended(tasks)
-            await _close_books(access, tenancy, analytics)
+            await books.close()
             if end is not None:
                 await end.leave()
             await store.close()
@@ -136,13 +132,39 @@ def wire(
         providers.routes(plane, abroad, reports.everyone),
         providers.admin_routes(simulations, reports.order, admin_key),
         admin.routes(roster, lambda: force.described, abroad, admin_key),
-        analytics.routes(plane, reports.everyone),
+        books.analytics.routes(plane, reports.everyone),
         session_pages.routes(plane, store, admin_key),
         roster_api.routes(roster, lambda: force.described, admin_key),
     )
     # A redirect for a slash would leave TLS and lose a POST's key; FastAPI's own pages load their scripts from elsewhere.
     app = FastAPI(title="Warmfleet router", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     return Wired(spec, plane, store, protocol, _app(app, spec, plane, reports, endpoints, admin_key=admin_key))
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What is kept of requests that are over: lines, accounts, sums."""
+
+    access: AccessLog
+    tenancy: Tenancy
+    analytics: Analytics
+
+    def parts(self) -> list[Coroutine[Any, Any, None]]:
+        return [self.access.lines.write_forever(), *self.tenancy.parts(), *self.analytics.parts()]
+
+    async def close(self) -> None:
+        """Writes, settles and counts what is left."""
+        await self.access.lines.write_queued()
+        await self.tenancy.close()
+        await self.analytics.close()
+
+
+def _books(spec: Spec, environment: Mapping[str, str], plane: DataPlane, store: RedisSessions, abroad: Abroad) -> Books:
+    tenancy = Tenancy(spec, plane, store)
+    abroad.books = tenancy.books
+    analytics = Analytics(spec, environment, plane.wall)
+    tenancy.listeners += analytics.listeners
+    return Books(AccessLog(plane.recorder, plane.wall, plane.random), tenancy, analytics)
 
 
 def _keys_file(environment: Mapping[str, str]) -> Path | None:
@@ -238,6 +260,7 @@ def _parts(
         chronicle.write_forever(plane, lambda: store.away_since is not None),
         store.write_forever(),
         store.listen_forever(),
+        store.look_forever(),
     ]
     if not spec.fleet.redis:
         parts.append(watch.follow_redis(consul, names, store.use))
@@ -252,13 +275,6 @@ def _start(part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.create_task(part)
     task.add_done_callback(_must_not_end)
     return task
-
-
-async def _close_books(access: AccessLog, tenancy: Tenancy, analytics: Analytics) -> None:
-    """What is still to be written, settled or counted of requests that are over."""
-    await access.lines.write_queued()
-    await tenancy.close()
-    await analytics.close()
 
 
 async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -3,13 +3,14 @@
 Law: Redis never makes a request wait for more than 50 ms, and only a request whose session is not in the local cache. Writes are
 queued, the newest one of a session wins, and go out in batches; the queue is bounded and forgets the oldest.
 Routers agree by generation: Redis takes no earlier one, nor another of the same; a refused writer hears what is there. Who moves a
-session tells the others. Where the address comes from is not known here; without one there is simply no store. No retries but the
-writer's own.
+session tells the others. Whether Redis answers is known without a request: who has not been asked for a second is asked for a sign
+of life. Where the address comes from is not known here; without one there is simply no store. No retries but the writer's own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, Protocol, cast
@@ -30,6 +31,8 @@ _BATCH = 256
 GATHER_S = 0.02  # so that under load one call writes many; `fetch` sees what waits
 _MOST_QUEUED = 16384
 _REST_S = 1.0  # after a failure nobody waits for Redis for this long
+_LOOK_S = 1.0
+_PING_S = 3.0  # of patience, so that a program that was held up for a moment does not call Redis away
 
 # Many sessions in one call, packed: what each costs here is one row of MessagePack, not a dozen encoded arguments.
 # Of each: write it, or answer with what is there if that holds; without a generation, delete it.
@@ -70,7 +73,8 @@ def _nobody(_session_id: str, _session: Session | None) -> None:
 
 
 class RedisSessions:
-    """A `SessionStore`. `write_forever` must run for `remember` to have an effect, `listen_forever` to hear of others' moves at once.
+    """A `SessionStore`. `write_forever` must run for `remember` to have an effect, `listen_forever` to hear of others' moves at once,
+    `look_forever` for `away_since` to be true while nobody asks.
 
     `away_since`: monotonic seconds, None: it answers. `hear` is told what another router has made of a session, and `returned` is
     called whenever Redis is connected anew: it may have forgotten what it was told.
@@ -84,6 +88,7 @@ class RedisSessions:
         self._ttl_s = round(ttl_s)
         self._clock = clock
         self._rest_until = 0.0
+        self._known_at = -math.inf  # when it last answered, or did not
         self._queue: dict[str, Session | None] = {}
         self._wake = asyncio.Event()
         self._client: redis.asyncio.Redis | None = None
@@ -229,6 +234,21 @@ class RedisSessions:
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
+    async def look_forever(self) -> None:
+        """Asks a Redis that nobody else asks whether it is there, until it is cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            client = self._client
+            if client is None or self._clock() < self._known_at + _LOOK_S:
+                continue
+            try:
+                async with asyncio.timeout(_PING_S):
+                    await client.ping()
+            except (RedisError, OSError):
+                self._failed()
+            else:
+                self._answered()
+
     def _heard(self, message: bytes) -> None:
         try:
             fields = msgspec.json.decode(message, type=dict[str, str])
@@ -251,12 +271,13 @@ class RedisSessions:
             await self._old.pop().aclose()
 
     def _failed(self) -> None:
-        now = self._clock()
+        now = self._known_at = self._clock()
         self.away_since = now if self.away_since is None else self.away_since
         self._rest_until = now + _REST_S
 
     def _answered(self) -> None:
         self.away_since = None
+        self._known_at = self._clock()
         self._rest_until = 0.0
 
 

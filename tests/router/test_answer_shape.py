@@ -118,6 +118,29 @@ def test_a_kind_that_comes_late_is_learned_although_many_were_in_vain() -> None:
     assert as_the_parser_says(shapes, written())
 
 
+def kind(number: int) -> bytes:
+    return written((*FIELDS, (b"x-kind-%d" % number, b"1")))
+
+
+def of_kinds(*numbers: int) -> AnswerShapes:
+    shapes = AnswerShapes()
+    for number in numbers:
+        fields = Message(kind(number)).fields
+        for _ in range(1024):  # one of them is learned from
+            shapes.learn(kind(number), fields)
+    return shapes
+
+
+def test_of_too_many_kinds_the_one_that_came_first_is_forgotten() -> None:
+    shapes = of_kinds(*range(9))
+    assert [as_the_parser_says(shapes, kind(number)) for number in range(9)] == [False] + [True] * 8
+
+
+def test_a_kind_that_is_learned_again_and_again_takes_one_place() -> None:
+    shapes = of_kinds(*range(7), *[7] * 8)
+    assert all(as_the_parser_says(shapes, kind(number)) for number in range(8))
+
+
 def test_what_has_differed_once_may_differ_again() -> None:
     first, second, third = (written(with_field(b"x-note", note)) for note in (b"a", b"b", b"c"))
     assert not as_the_parser_says(learned(first), second)

@@ -178,6 +178,8 @@ def test_what_differs_in_more_than_values_is_left_to_the_parser(data: bytes) -> 
         (b"proxy-connection", b"keep-alive"),
         (b"content-encoding", b"gzip"),
         (b"content-length", b"17"),
+        (b"x-session-id", b"s-2"),
+        (b"accept", b"text/plain"),
         (b"x", b"y" * 9000),
         (b"x", b"-:hole:0:-"),
     ],

@@ -6,7 +6,7 @@ Values only. `sentence` is the same text in the log, in Nomad's scaling event, i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autoscaler.capacity import Capacity
@@ -68,6 +68,14 @@ class Board:
         self.statuses[status.model] = status
         if before is None or status.done or status.news != before.news:
             self.recent.setdefault(status.model, deque(maxlen=_RECENT)).append(status)
+
+    def story(self, model: str) -> Sequence[Status]:
+        """What was new of a model, oldest first, and the last pass where it was not: what was decided hours ago rests on numbers of then.
+
+        Raises: KeyError: nothing was decided about it.
+        """
+        news, now = self.recent[model], self.statuses[model]
+        return [*news] if news[-1] is now else [*news, now]
 
 
 def inputs(status: Status) -> Mapping[str, object]:

@@ -16,10 +16,10 @@ A deployment is given up by its id, and an id never comes again: what somebody e
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from autoscaler.line import Line
 from fleet.errors import Refused
@@ -29,6 +29,9 @@ from fleet.owner import ADVICE, stranger
 
 ANY = (0, sys.maxsize)
 _BY = "warmfleet autoscaler"
+_DENIED = "the autoscaler's token is not known to Nomad, has expired, or lacks a right; its task starts with a new one when it is restarted"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,21 @@ class NomadJobs:
         self._line = Line(f"Nomad at {self.nomad.address}", self.patience_s)
 
     async def read(self, job_id: str) -> JobView:
-        try:
-            return await self._line.ask(partial(_read, self.nomad, self.fleet, job_id))
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            raise Refused(
-                f"what Nomad says of job {job_id} is not understood ({error!r}): see what answers at {self.nomad.address}"
-            ) from error
+        return await self._asked(job_id, partial(_read, self.nomad, self.fleet, job_id))
 
     async def order(self, order: Order) -> None:
-        await self._line.ask(partial(_scaled, self.nomad, order))
+        await self._asked(order.job_id, partial(_scaled, self.nomad, order))
+
+    async def _asked(self, job_id: str, question: Callable[[], T]) -> T:
+        try:
+            return await self._line.ask(question)
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            said = f"what Nomad says of job {job_id} is not understood ({error!r}): see what answers at {self.nomad.address}"
+            raise Refused(said) from error
+        except Refused as error:
+            if not is_denied(error):
+                raise
+            raise Refused(f"{error}: {_DENIED}") from error
 
 
 def _scaled(nomad: Nomad, order: Order) -> None:

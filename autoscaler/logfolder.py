@@ -18,6 +18,7 @@ from autoscaler.window import Point, Window, rate_per_s
 
 _COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 _LOOKS_KEPT = 1000
+_USUAL_BYTES = 1e5  # a second: a log that was silent may wake with a megabyte, and that is no jump but what the rule waits for
 
 Sizes = Mapping[int, int]
 """Inode -> bytes."""
@@ -75,7 +76,7 @@ class LogFolder:
         """The same for every model."""
         if self._trouble:
             return {LOG_BYTES_PER_MIN: Unknown(f"log folder {self.folder} {self._trouble}")}
-        volume = rate_per_s(self._points, Window(now, self.window_s, self.max_age_s))
+        volume = rate_per_s(self._points, Window(now, self.window_s, self.max_age_s), usual=_USUAL_BYTES)
         return {LOG_BYTES_PER_MIN: scaled(volume, lambda per_s: 60 * per_s)}
 
     def remark(self, _now: float, /) -> str:

@@ -2,7 +2,7 @@
 
     GET /health            200 while passes end in time, else 503; whether it leads, and whether the fleet is paused
     GET /status            the last decision of every model: its sentence, capacity by state, signals, votes, forecast
-    GET /explain/{model}   the last decisions of a model that said something new, oldest first, with all that they rest on
+    GET /explain/{model}   the last decisions of a model that said something new, oldest first, with all that they rest on; then that of now
     GET /metrics           Prometheus text
 Reads the board and the recorder; changes nothing: a pause is a key in Consul.
 """
@@ -41,7 +41,7 @@ def create_app(board: Board, recorder: Recorder, *, clock: Callable[[], float], 
             message = f"no model {model!r} was decided about; there are: {', '.join(sorted(board.recent)) or 'none yet'}"
             error = {"message": message, "type": "not_found", "param": "model", "code": "model_not_found"}
             return JSONResponse({"error": error}, status_code=404)
-        return JSONResponse({"model": model, **_role(board), "decisions": [_told(status) for status in board.recent[model]]})
+        return JSONResponse({"model": model, **_role(board), "decisions": [_told(status) for status in board.story(model)]})
 
     @app.get("/metrics")
     async def metrics() -> Response:

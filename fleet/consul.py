@@ -29,6 +29,7 @@ WAIT_S = 55.0
 _TIMEOUT_S = 10.0
 _LEAST_PAUSE_S = 0.1  # a service that changes without pause must not turn the watch into a busy loop
 _BACKOFF_S = (0.25, 5.0)
+_DENIED = "Permission denied"
 
 T = TypeVar("T")
 
@@ -159,12 +160,18 @@ class Consul:
         await self._client.close()
 
     async def _transaction(self, operations: list[dict[str, Any]]) -> bool:
-        """False: one of them does not hold, and none is done. The library's own call forgets the token."""
+        """False: one of them does not hold, and none is done. The library's own call forgets the token.
+
+        Consul says with the same status that one of them is not allowed, and then it never will hold.
+        """
         headers = self._client.prepare_headers(None)
         try:
             await _translated(self._client.http.put(CB.json(), "/v1/txn", data=json.dumps(operations), headers=headers))
         except Refused as error:
-            if str(error.__cause__).startswith("409"):
+            said = str(error.__cause__)
+            if _DENIED in said:
+                raise Refused(f"Consul refused the request: {_denied(said)}") from error
+            if said.startswith("409"):
                 return False
             raise
         return True
@@ -204,6 +211,11 @@ async def watch(
 def next_index(asked: int, answered: int) -> int:
     """The index of the next blocking query: 0 (ask afresh) if it went backwards or is not positive."""
     return answered if answered >= max(asked, 1) else 0
+
+
+def _denied(said: str) -> str:
+    """The sentence in Consul's answer that says which right is missing."""
+    return said[said.index(_DENIED) :].partition("\n")[0].replace('\\"', "'").rstrip('"')
 
 
 def _own_certificate(environment: Mapping[str, str]) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,25 @@ async def test_what_is_written_counts_once_and_a_rotation_does_not(tmp_path: Pat
     assert await look(watched, clock) == Known(4500.0, 0.0)
     await look(watched, clock)
     assert await look(watched, clock) == Known(0.0, 0.0)
+
+
+async def test_a_silent_log_that_wakes_with_megabytes_is_a_volume_and_no_jump(tmp_path: Path) -> None:
+    clock = Clock()
+    watched, log = LogFolder(tmp_path, 10, 60, 45, clock), tmp_path / "engine.log"
+    log.touch()
+    for _ in range(6):
+        await look(watched, clock)
+    with log.open("ab") as out:
+        out.truncate(20_000_000)
+    assert await look(watched, clock) == Known(pytest.approx(20e6), 0.0)
+
+
+@pytest.mark.parametrize(("make", "says"), [(Path.touch, "Not a directory"), (lambda path: path.symlink_to(path), "symbolic links")])
+async def test_what_cannot_be_looked_into_says_why(tmp_path: Path, make: Callable[[Path], None], says: str) -> None:
+    make(tmp_path / "logs")
+    seen = await look(LogFolder(tmp_path / "logs", 10, 20, 45, Clock()), Clock())
+    assert isinstance(seen, Unknown)
+    assert says in seen.why
 
 
 async def test_a_folder_that_is_not_there_is_unknown_until_it_is(tmp_path: Path) -> None:

@@ -375,6 +375,22 @@ async def test_victims_that_could_not_be_published_are_not_draining() -> None:
     assert world.orders == []
 
 
+async def test_an_order_is_told_and_logged_although_consul_did_not_take_the_state() -> None:
+    out = StringIO()
+    world = World(flying=2.8, publish_error=Refused("Consul refused the request: Permission denied"))
+    journal = Journal(out)
+
+    def say(status: Status) -> None:
+        world.said.append(status)
+        journal.say(status)
+
+    status = await passes(loop_in(world, say=say), world, 1)
+    assert (status.done, status.desired, [order.count for order in world.orders]) == ("1 -> 2", 2, [2])
+    assert status.sentence.endswith("; the routers were not told: Consul refused the request: Permission denied")
+    assert json.loads(out.getvalue())["done"] == "1 -> 2"
+    assert (await passes(loop_in(world), world, 1)).sentence == "small-model is held: Consul refused the request: Permission denied"
+
+
 async def test_shadow_mode_orders_nothing_and_publishes_nothing() -> None:
     world = World(flying=9)
     status = await passes(loop_in(world, spec(shadow=True)), world, 3)

@@ -63,6 +63,14 @@ async def test_explain_shows_what_was_new_with_all_that_it_rests_on() -> None:
     assert [(row["sentence"], row["votes"][0]["why"]) for row in told["decisions"]] == [("decision 0", "vote 0"), ("decision 2", "vote 2")]
 
 
+async def test_explain_ends_with_what_is_decided_now_although_it_is_no_news() -> None:
+    board = Board(passed_at=NOW)
+    for number, news in enumerate(("a", "b", "b", "b")):
+        board.tell(Status("small-model", NOW + number, f"decision {number}", 2, news=(news,)))
+    _, body = await get(board, "/explain/small-model")
+    assert [row["sentence"] for row in json.loads(body)["decisions"]] == ["decision 0", "decision 1", "decision 3"]
+
+
 async def test_explain_of_a_model_nobody_decided_about_says_which_there_are() -> None:
     board = Board()
     board.tell(Status("small-model", NOW, "s", 1))

@@ -118,10 +118,21 @@ def quick_spec(names: Names, server: servers.NomadServer, proxy: NomadProxy) -> 
         (faults.refusing(429, "Too many requests"), "Too many requests (HTTP 429)"),
         (faults.refusing(500, "rpc error: No cluster leader"), "No cluster leader (HTTP 500)"),
         (faults.refusing(500, "rpc error: No cluster leader", orders_only=True), "is unwell: rpc error: No cluster leader"),
+        (faults.refusing(200, "{}", orders_only=True), "is not understood (KeyError('EvalID'))"),
         (faults.dropping, "does not answer"),
         (faults.not_json, "is no answer of Nomad"),
     ],
-    ids=["blocked", "forbidden", "orders forbidden", "limited", "no leader", "no leader for orders", "dropped", "not JSON"],
+    ids=[
+        "blocked",
+        "forbidden",
+        "orders forbidden",
+        "limited",
+        "no leader",
+        "no leader for orders",
+        "no answer to orders",
+        "dropped",
+        "not JSON",
+    ],
 )
 async def test_it_holds_while_nomad_is_unwell_and_orders_once_when_it_is_well(world: World, fault: Fault, says: str) -> None:
     world.demand.gauge(IN_FLIGHT, MODEL, value=2.8)

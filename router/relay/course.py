@@ -1,8 +1,8 @@
 """One request under way, as its stages have it: what they may know of it, and what each of them may ask.
 
 Law: a stage (an attempt, a stream, a wait) never knows the relay itself. It takes a `Course`, or a class that it declares beside itself
-with the few verbs that it needs more. Those classes are a ladder, Course, Placed, Streamed, Trying, Raced, Resumed, Waiter, Swept, and the
-relay stands on top: one base each, so that they can be compiled (tools/native.py). No stage uses a rung above its own.
+with the few verbs that it needs more. Those classes are a ladder, Course, Placed, Streamed, Trying, Raced, Resumed, Waiter, Swept,
+Resolved, and the relay stands on top: one base each, so that they can be compiled (tools/native.py). No stage uses a rung above its own.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""One request: from a whole body to an answer, over as many replicas as its failures need.
+"""One request: from its plan to an answer, over as many replicas as its failures need.
 
-    begin ─► (look up session) ─► Attempt ─► EventStream / Passage / whole answer ─► finish
-                                    ▲ │ failure before content: another replica, then the next model
-                                    ├─┘
-                                    └── a stream that breaks after content: another replica of its model (Resumption)
+    begin (router.relay.resolving) ─► Attempt ─► EventStream / Passage / whole answer ─► finish
+                                        ▲ │ failure before content: another replica, then the next model
+                                        ├─┘
+                                        └── a stream that breaks after content: another replica of its model (Resumption)
 
 Law: nothing reaches the caller before the first content, so everything before it can be tried elsewhere; each replica once.
 Every end goes through `finish`, once; what an attempt holds is given back there or when it is left.
@@ -12,30 +12,26 @@ No task per request: only a dial or a look-up is one.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Literal
 
 from fleet import metrics
-from router.errors import CALLER_LEFT, RouterError, Stopping, UpstreamFailed, encode, to_http
+from router.errors import CALLER_LEFT, RouterError, UpstreamFailed, encode, to_http
 from router.models.catalogue import NO_ROUTE, Plan
 from router.plane import DataPlane
-from router.relay import choosing, doubt, hedge, preamble, trace, trail
+from router.relay import doubt, hedge, preamble, trace, trail
 from router.relay.attempt import Attempt
 from router.relay.metered import MeteredStream
 from router.relay.passage import Passage
 from router.relay.remote_attempt import RemoteAttempt
+from router.relay.resolving import Resolved
 from router.relay.stream import EventStream
-from router.relay.sweep import Swept, sweep
 from router.relay.waiting import again, no_room
 from router.replicas.breaker import Event
 from router.replicas.ramp import NO_LIMIT
 from router.replicas.replica import Replica
 from router.replicas.select import Choice, NoCandidate, Reason, select
-from router.sessions import selector
-from router.sessions.table import Session
 from router.tally import UNKNOWN
-from router.tenant import Tenant, tenant
 from router.wire import answers, events, headers, requests
 from router.wire.dialects import CHAT_PATH, Dialect, is_messages
 from router.wire.head import RequestHead
@@ -46,10 +42,8 @@ from router.wire.upstream import Connection
 MOST_ATTEMPTS = 6
 
 
-class Relay(Swept):
-    __slots__ = ("_at_home", "_error", "_moved", "_seen_at", "_seen_reads", "_task", "home")
-
-    home: Replica | None
+class Relay(Resolved):
+    __slots__ = ("_error", "_moved", "_seen_at", "_seen_reads")
 
     def __init__(  # noqa: PLR0917 - by place, because that costs least and one is made for every request
         self, plane: DataPlane, sink: Sink, path: bytes, dialect: Dialect, head: RequestHead, body: bytes
@@ -70,8 +64,8 @@ class Relay(Swept):
         self.tried: tuple[Replica, ...] = ()
         self.reason: Reason | Literal["-"] = "-"
         self.moves = ""
-        self._at_home: Reason = "home"
-        self._task: asyncio.Task[None] | None = None
+        self.at_home = "home"
+        self.look_up = None
         self._moved: str | None = None
         self._error: RouterError | None = None
 
@@ -79,82 +73,9 @@ class Relay(Swept):
     def connection(self) -> Connection | None:
         return self.attempt.connection if self.attempt is not None else None
 
-    # resolve
-
-    def begin(self) -> None:
-        plane = self.plane
-        self.began = plane.clock()
-        plane.active.add(self)
-        try:
-            if plane.gate is not None:
-                self.visit = plane.gate.enter(self.head.authorization)
-            if self.head.has_deadline:
-                headers.check_deadline(self.head.forward)
-            self.ask = ask = requests.decode(self.body)
-            plane.catalogue.check(ask.model)
-            model = ask.model if self.visit is None else self.visit.asked(ask.model)
-            if self.head.session is not None:
-                self.session_id = selector.parse(self.head.session)
-        except RouterError as error:
-            self.fail(error)
-            return
-        if self.session_id is None:
-            self._resolve(model, None)
-        elif session := plane.known(self.session_id):
-            self._resolve(model, session)
-        else:
-            self._task = asyncio.get_running_loop().create_task(self._look_up(model, self.session_id))
-
-    async def _look_up(self, model: str, session_id: str) -> None:
-        plane = self.plane
-        session = await plane.look_up(session_id, self.tenant)
-        if not self.done:
-            self._resolve(model, session or plane.begin_session(session_id, plane.catalogue.selector_for(model), self.tenant))
-
-    def _resolve(self, model: str, session: Session | None) -> None:
-        plane = self.plane
-        if session is not None and session.model:
-            session = plane.at_turn(session, self.body)
-        self.session = session
-        try:
-            self.plan = plan = plane.catalogue.plan(model, session)
-        except RouterError as error:  # all of its chain was disabled
-            self.fail(error)
-            return
-        if plan.strategy is not None or self.head.wish is not None:
-            choosing.choose(self, plan)
-        elif self.visit is None:
-            self.place(plan)
-        else:
-            self.visit.admit(self, plan)
-
-    def place(self, plan: Plan) -> None:
-        """Looks for where a request may be served, once it is known that it may."""
-        plane, session = self.plane, self.session
-        plane.tally.of(plan.wanted).arrivals += 1
-        if session is None:
-            if plane.limits.affinity and (near := plane.near(plan.chain[0], self.body)) is not None:
-                self.home, self._at_home = near, "prefix"
-        elif session.home:
-            self.home = plane.homes.get(session.home)
-        if plane.room.size and self.home is None and plane.room.has(plan.first):
-            no_room(self, plan, NoCandidate("full"))  # those who wait for these models were here before
-        else:
-            self._attempt(plan)
-
-    def own(self, session: Session) -> None:
-        """Its session is its tenant's from now on."""
-        self.session = session
-        if self.session_id is not None:
-            self.plane.sessions.put(self.session_id, session, self.plane.clock(), self.tenant)
-
-    @property
-    def tenant(self) -> Tenant:
-        return self.visit.name if self.visit is not None else tenant(self.head.authorization, self.sink.peer)
-
     # attempts
 
-    def _attempt(self, plan: Plan) -> None:
+    def try_next(self, plan: Plan) -> None:
         now = self.plane.clock()
         choice = self.choose(plan.chain if self.tried else plan.first, now)
         if self.attempts >= MOST_ATTEMPTS:
@@ -169,7 +90,7 @@ class Relay(Swept):
     def choose(self, chain: Sequence[str], now: float) -> Choice[Replica] | NoCandidate:
         """Where among these models the next attempt would be."""
         plane = self.plane
-        return select(chain, plane.warm, self.home, self.tried, now, plane.random, self._at_home)
+        return select(chain, plane.warm, self.home, self.tried, now, plane.random, self.at_home)
 
     def try_at(self, choice: Choice[Replica], now: float) -> None:
         """Begins an attempt."""
@@ -266,7 +187,7 @@ class Relay(Swept):
         self.leave(event)
         self._error, self._moved = error, why
         if self.plane.tally.of(plan.wanted).retry():
-            self._attempt(plan)
+            self.try_next(plan)
         else:
             self.fail(trail.told(error, self.tried, self.moves))
 
@@ -335,9 +256,6 @@ class Relay(Swept):
             self._seen_reads, self._seen_at = reads, now
         return now - self._seen_at
 
-    def sweep(self, now: float) -> None:
-        sweep(self, now)
-
     # ends
 
     def fail(self, error: RouterError) -> None:
@@ -349,10 +267,6 @@ class Relay(Swept):
                 self.finish(to_http(error).status, None)
         elif self.write(answers.own(error, trace.lines(self), keep_alive=self.sink.keep_alive)):
             self.finish(to_http(error).status, None)
-
-    def stop(self) -> None:
-        """The router is being stopped and this request has had its time."""
-        self.fail(Stopping("This router is being stopped; try again, another one serves."))
 
     def caller_left(self) -> None:
         """Closes the engine's connection at once, whatever was going on."""

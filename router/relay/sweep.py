@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from router.clocks import MOVING_S, Clock, overdue
-from router.errors import UpstreamSilent
+from router.errors import Stopping, UpstreamSilent
 from router.relay import hedge
 from router.relay.stream import EventStream
 from router.relay.transcript import chunks_bytes
@@ -23,21 +23,24 @@ class Swept(Waiter):
     def silent_s(self, now: float) -> float:
         """Since the engine last said something, as far as the sweeps have seen."""
 
+    def sweep(self, now: float) -> None:
+        clock = _overdue(self, now)
+        if clock is not None:
+            _ran_out(self, clock)
+        elif self.wait is not None:
+            self.wait.sweep(now)
+        elif self.resumption is not None:
+            if self.attempt is None:
+                self.resumption.sweep(now)
+        elif isinstance(self.begun, EventStream):
+            if not _moved(self, now):
+                self.begun.compact(chunks_bytes(len(self.plane.active)))
+        else:
+            hedge.start_if_due(self, now)
 
-def sweep(relay: Swept, now: float) -> None:
-    clock = _overdue(relay, now)
-    if clock is not None:
-        _ran_out(relay, clock)
-    elif relay.wait is not None:
-        relay.wait.sweep(now)
-    elif relay.resumption is not None:
-        if relay.attempt is None:
-            relay.resumption.sweep(now)
-    elif isinstance(relay.begun, EventStream):
-        if not _moved(relay, now):
-            relay.begun.compact(chunks_bytes(len(relay.plane.active)))
-    else:
-        hedge.start_if_due(relay, now)
+    def stop(self) -> None:
+        """The router is being stopped and this request has had its time."""
+        self.fail(Stopping("This router is being stopped; try again, another one serves."))
 
 
 def _moved(relay: Swept, now: float) -> bool:

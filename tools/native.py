@@ -5,17 +5,20 @@
 Law: what is compiled is the Python that stands in the packages, all of it typed; nothing is written in another language, and everything
 runs without a compiler too. Nothing compiled lies beside the sources, where it would go on being used after they have changed:
 `PYTHONSAFEPATH=1 PYTHONPATH=.native:. python -m router` runs it, and a wheel is made of a copy that is thrown away.
+Each compilation has a folder of its own; one at a time in a checkout leaves its result in .native.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import shutil
 import sys
 import sysconfig
 import tempfile
 import tomllib
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -85,36 +88,50 @@ def _build(paths: list[str]) -> None:
     distribution.run_command("build_ext")
 
 
-def up_to_date(folder: Path = FOLDER) -> None:
-    """Makes `folder` anew, unless it was made of what is in the checkout now."""
-    stamp, wanted = folder / _STAMP, sources()
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    sys.stderr.write(f"compiling {len(modules())} modules into {folder.name}, for about a minute\n")
-    with tempfile.TemporaryDirectory(dir=CHECKOUT, prefix=".native-") as made:
-        compile_into(Path(made) / "all")
-        (Path(made) / "all" / _STAMP).write_text(wanted)
-        shutil.rmtree(folder, ignore_errors=True)
-        (Path(made) / "all").rename(folder)
+def up_to_date(folder: Path = FOLDER, checkout: Path = CHECKOUT, compiled: Callable[[Path, Path], None] = compile_into) -> None:
+    """Makes `folder` anew, unless it was made of what is in the checkout now. Waits for another that does; `compiled` is what makes it."""
+    with _alone(checkout):
+        stamp, wanted = folder / _STAMP, sources(checkout)
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        sys.stderr.write(f"compiling {len(modules(checkout))} modules into {folder.name}, for about a minute\n")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".native-") as made:
+            fresh = Path(made) / "all"
+            compiled(fresh, checkout)
+            (fresh / _STAMP).write_text(wanted)
+            if folder.exists():
+                folder.rename(Path(made) / "old")  # so that what is there is whole, or is not there
+            fresh.rename(folder)
+
+
+@contextlib.contextmanager
+def _alone(checkout: Path) -> Iterator[None]:
+    """Holds a lock on the list of what is compiled: whoever compiles reads it, and it leaves no file behind."""
+    with (checkout / "pyproject.toml").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 class CompiledWheel(BuildHookInterface[Any]):
     """Puts the compiled modules into a wheel, beside their sources. pyproject.toml names it to hatchling."""
 
     PLUGIN_NAME = "custom"
+    _scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
             return
-        made = Path(self.directory) / "native"
-        shutil.rmtree(made, ignore_errors=True)
+        Path(self.directory).mkdir(parents=True, exist_ok=True)
+        self._scratch = tempfile.TemporaryDirectory(dir=self.directory, prefix="native-")
+        made = Path(self._scratch.name) / "all"
         compile_into(made, Path(self.root))
         built = {str(path): str(path.relative_to(made)) for path in made.rglob("*.so")}
         build_data |= {"pure_python": False, "infer_tag": True}
         build_data["force_include"] |= built
 
     def finalize(self, *_: Any) -> None:
-        shutil.rmtree(Path(self.directory) / "native", ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ And what a wheel has, of the same checkout.
 from __future__ import annotations
 
 import ast
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -60,9 +63,63 @@ def checkout(tmp_path: Path) -> Path:
 def test_any_change_of_a_source_asks_for_a_new_compilation(checkout: Path) -> None:
     before = native.sources(checkout)
     assert native.sources(checkout) == before == native.sources()
+    changed(checkout)
+    assert native.sources(checkout) != before
+
+
+def changed(checkout: Path) -> None:
     with (checkout / "router" / "errors.py").open("a") as file:
         file.write("# changed\n")
-    assert native.sources(checkout) != before
+
+
+@dataclass
+class Compiler:
+    """Writes one file in place of many. `begun`: how often it was started; `alone`: nobody else could have been meanwhile."""
+
+    begun: int = 0
+    alone: bool = True
+
+    def compile_into(self, folder: Path, checkout: Path) -> None:
+        self.begun += 1
+        self.alone = self.alone and is_locked(checkout)
+        folder.mkdir()
+        (folder / "made.so").write_text(str(self.begun))
+
+
+def is_locked(checkout: Path) -> bool:
+    with (checkout / "pyproject.toml").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_of_two_that_start_together_one_compiles(checkout: Path) -> None:
+    compiler, folder = Compiler(), checkout / ".native"
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _: native.up_to_date(folder, checkout, compiler.compile_into), range(2)))
+    assert compiler == Compiler(begun=1, alone=True)
+    assert not is_locked(checkout)
+    assert sorted(path.name for path in checkout.glob(".native*")) == [".native"]
+    assert sorted(path.name for path in folder.iterdir()) == [".made-of", "made.so"]
+
+
+def test_a_compilation_that_breaks_off_leaves_what_was_there(checkout: Path) -> None:
+    compiler, folder = Compiler(), checkout / ".native"
+    native.up_to_date(folder, checkout, compiler.compile_into)
+    changed(checkout)
+
+    def broken(made: Path, _: Path) -> None:
+        made.mkdir()
+        sys.exit("a module cannot be compiled")
+
+    with pytest.raises(SystemExit):
+        native.up_to_date(folder, checkout, broken)
+    assert (folder / "made.so").read_text() == "1"
+    native.up_to_date(folder, checkout, compiler.compile_into)
+    assert (folder / "made.so").read_text() == "2"
+    assert sorted(path.name for path in checkout.glob(".native*")) == [".native"]
 
 
 def test_without_a_compiler_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ Said = tuple[str, str]
 
 _KEYS: Mapping[str, str] = {field.name: setting.key for field, setting in zip(dataclasses.fields(Policy), settings_of(Policy), strict=True)}
 _DEFAULT = Policy()
+_OF_VLLM = ("kv_cache_use", "queue_time_s")
 
 
 def policy_complaints(policy: Policy, most: int) -> Iterator[Said]:
@@ -27,6 +28,18 @@ def policy_complaints(policy: Policy, most: int) -> Iterator[Said]:
         yield "lower", f"is {policy.lower:g}, which must be less than upper = {policy.upper:g}"
     if policy.kind == "spare" and not policy.replicas and not policy.share:
         yield "replicas", 'is required with kind = "spare", or `share` is: how many are to be idle'
+
+
+def unseen_complaints(policy: Policy, *, engine: str, gpu_tag: str, reads_datadog: bool) -> Iterator[Said]:
+    """A signal that nobody tells is never known, and a rule that does not know its signal lets no replica go, for ever."""
+    if policy.kind != "threshold":
+        return
+    if policy.signal in _OF_VLLM and engine != "vllm":
+        yield "signal", f'{policy.signal} is told by vllm only, and the engine is "{engine}": the rule would never let a replica go'
+    if policy.signal == "gpu_use" and not (gpu_tag and reads_datadog):
+        yield "signal", "gpu_use comes from Datadog alone: set datadog.gpu_tag and datadog.read, or the rule would never let a replica go"
+    if policy.signal == "log_lines_per_min" and not reads_datadog:
+        yield "signal", "log_lines_per_min comes from Datadog alone: set datadog.read, or the rule would never let a replica go"
 
 
 def log_volume_complaints(rule: LogVolume, models: Collection[str]) -> Iterator[Said]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fleet.model import Autoscaler, Datadog, Model, Redis, Route, Router, Runtime, Tenant
-from fleet.policy_rules import log_volume_complaints, policy_complaints
+from fleet.policy_rules import log_volume_complaints, policy_complaints, unseen_complaints
 from fleet.provider import PROVIDERS, Provider
 from fleet.provider_rules import name_complaints, provider_complaints
 from fleet.toml_lines import Path
@@ -58,7 +58,7 @@ def complaints(draft: Draft) -> Iterator[Complaint]:
     yield from _duplicates(("route", "selector"), draft.selectors)
     yield from _duplicates(("route", "name"), draft.route_names)
     for index, model in draft.models.items():
-        for complaint in (*_model(model), *_gpu(model), *_engine(model), *_model_clocks(model, draft), *_policies(model)):
+        for complaint in (*_model(model), *_gpu(model), *_engine(model), *_model_clocks(model, draft), *_policies(model, draft.datadog)):
             yield Complaint(("model", index, *complaint.path), complaint.message)
     yield from _log_volume(draft)
     yield from _gpu_budget(draft)
@@ -150,9 +150,10 @@ def _gpu(model: Model) -> Iterator[Complaint]:
         yield Complaint(("gpu", "memory"), f'is {model.gpu.memory!r}; Nomad compares a number with a unit, such as "40 GiB"')
 
 
-def _policies(model: Model) -> Iterator[Complaint]:
+def _policies(model: Model, datadog: Datadog) -> Iterator[Complaint]:
     for index, policy in enumerate(model.policy):
-        for key, message in policy_complaints(policy, model.replicas.max):
+        unseen = unseen_complaints(policy, engine=model.engine, gpu_tag=datadog.gpu_tag, reads_datadog=datadog.read)
+        for key, message in (*policy_complaints(policy, model.replicas.max), *unseen):
             yield Complaint(("policy", index, key), message)
     for index in [index for index, policy in enumerate(model.policy) if policy.kind == "forecast"][1:]:
         yield Complaint(("policy", index, "kind"), "the model has a forecast already; one says how many are needed")

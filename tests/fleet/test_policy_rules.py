@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fleet.errors import SpecError
-from fleet.policy import NEEDS, TAKES, LogVolume, Policy
-from fleet.policy_rules import log_volume_complaints, policy_complaints
+from fleet.policy import NEEDS, TAKES, LogVolume, Policy, SignalName
+from fleet.policy_rules import log_volume_complaints, policy_complaints, unseen_complaints
 from fleet.spec import load
 
 
@@ -50,6 +51,26 @@ def test_each_kind_takes_its_own_keys_and_needs_some(row: dict[str, object], say
 )
 def test_nothing_is_said_about_a_rule_that_is_right(row: dict[str, object]) -> None:
     assert list(policy_complaints(Policy(**row), 4)) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("signal", "seen", "says"),
+    [
+        ("kv_cache_use", {"engine": "vllm"}, ""),
+        ("kv_cache_use", {"engine": "llamacpp"}, 'kv_cache_use is told by vllm only, and the engine is "llamacpp"'),
+        ("queue_time_s", {"engine": "llamacpp"}, "queue_time_s is told by vllm only"),
+        ("queued", {"engine": "llamacpp"}, ""),
+        ("gpu_use", {"gpu_tag": "model"}, ""),
+        ("gpu_use", {"gpu_tag": ""}, "set datadog.gpu_tag and datadog.read"),
+        ("gpu_use", {"gpu_tag": "model", "reads_datadog": False}, "set datadog.gpu_tag and datadog.read"),
+        ("log_lines_per_min", {}, ""),
+        ("log_lines_per_min", {"reads_datadog": False}, "set datadog.read, or the rule would never let a replica go"),
+    ],
+)
+def test_a_rule_on_a_signal_that_nobody_tells_is_refused(signal: SignalName, seen: dict[str, Any], says: str) -> None:
+    where: dict[str, Any] = {"engine": "vllm", "gpu_tag": "", "reads_datadog": True, **seen}
+    found = list(unseen_complaints(Policy(kind="threshold", signal=signal, upper=0.9), **where))
+    assert ([key for key, _ in found], all(says in message for _, message in found)) == (["signal"] if says else [], True)
 
 
 def test_what_a_kind_needs_it_also_takes() -> None:
@@ -96,6 +117,10 @@ kind = "forecast"
 [[model.policy]]
 kind = "forecast"
 price = 0.003
+[[model.policy]]
+kind = "threshold"
+signal = "gpu_use"
+upper = 0.9
 """
     )
     with pytest.raises(SpecError) as error:
@@ -106,6 +131,7 @@ price = 0.003
         "24: model.big.policy.0.replicas",
         "25: model.big.policy.1.upper",
         "30: model.big.policy.3.kind",
+        "34: model.big.policy.4.signal",
         "6: autoscaler.gpu_budget",
         "9: autoscaler.log_volume.0.small",
     ]
@@ -123,9 +149,12 @@ driver = "raw_exec"
 driver = "raw_exec"
 [[model]]
 name = "m"
-engine = "llamacpp"
+engine = "vllm"
+image = "i"
+volume = "v"
 weights = "w"
 cold_start = "15m"
+gpu = {{ count = 1 }}
 replicas = {{ min = 0, max = 4, idle = "30m" }}
 capacity = {{ concurrency = 4, requests_per_min = 60 }}
 {example}"""

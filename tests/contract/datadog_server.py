@@ -57,6 +57,17 @@ async def silent(asked: Mapping[str, Any]) -> web.StreamResponse:
     raise AssertionError
 
 
+async def trickling(asked: Mapping[str, Any]) -> web.StreamResponse:
+    """Always on the way, and never there."""
+
+    async def bytes_now_and_then() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.02)
+
+    return web.Response(body=bytes_now_and_then())
+
+
 Row = tuple[str, Sequence[str], Mapping[int, float | None]]
 """Name of the query, tags, and values by the start of their bucket in seconds."""
 

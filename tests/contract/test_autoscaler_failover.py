@@ -111,6 +111,10 @@ async def test_a_leader_that_was_frozen_finds_itself_replaced_and_orders_nothing
         (standby,) = [program for program in programs if program is not frozen]
         frozen.process.send_signal(signal.SIGSTOP)
         await until(standby.leads, bool, seconds=TAKEOVER_S)
+        for program in programs:
+            await known_to_consul(names, nomad_server, program)
+        said = await command("explain", MODEL, "--consul", nomad_server.consul, "--fleet", names.fleet)  # one of the two never answers
+        assert f"{MODEL}, as decided by the autoscaler at {standby.url}, which leads" in said
         demand.gauge(IN_FLIGHT, MODEL, value=2.8)
         frozen.process.send_signal(signal.SIGCONT)
         await until(lambda: counted(nomad, names), lambda count: count == 2)

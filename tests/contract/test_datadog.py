@@ -36,7 +36,7 @@ from fleet.metrics import DATADOG_AGE, DATADOG_QUERIES, DATADOG_REMAINING
 from fleet.model import Autoscaler, Capacity, Datadog, Model, Spec
 from fleet.names import ENV_DATADOG_URL
 from fleet.recorder import Recorder
-from tests.contract.datadog_server import Answering, FakeDatadog, constant, datadog, limited, recorded, replay, series, silent
+from tests.contract.datadog_server import Answering, FakeDatadog, constant, datadog, limited, recorded, replay, series, silent, trickling
 
 NOW = 1_800_000_075.0  # the newest whole bucket ends 45 s before it
 END = 1_800_000_030
@@ -106,6 +106,7 @@ FAULTS: list[tuple[str, Answering, type[DatadogError], str]] = [
     ("500", constant(500, b"oops"), NoAnswer, "trouble of its own .HTTP 500"),
     ("redirect", constant(302, headers={"location": "http://127.0.0.1:9/"}), MalformedAnswer, "redirects"),
     ("silence", silent, NoAnswer, "within 0.5 s"),
+    ("a byte now and then", trickling, NoAnswer, "within 0.5 s"),
     ("too much", constant(200, b" " * 2_000_000), MalformedAnswer, "larger than 1000000 bytes"),
     ("the key in the words", constant(403, b'{"errors":["bad the-app-key"]}'), NotAllowed, r"bad \*\*\*"),
 ]

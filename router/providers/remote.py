@@ -15,8 +15,8 @@ import msgspec
 
 from fleet.provider import Provider
 from router.errors import BadRequest
+from router.wire.dialects import CHAT_PATH
 
-CHAT_PATH: Final = b"/v1/chat/completions"
 _METERED: Final = (CHAT_PATH, b"/v1/completions")  # their streams say a usage where stream_options asks for it
 _LIMIT_NAMES: Final = ("max_tokens", "max_completion_tokens")
 _BYTES_PER_TOKEN: Final = 4  # of English, about; for limits only, and where no usage is said

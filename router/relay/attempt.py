@@ -43,8 +43,15 @@ class Trying(Streamed):
     attempt: Attempt | None
 
     @abstractmethod
-    def next_body(self) -> bytes:
-        """The caller's, or what asks another replica to go on with a broken stream."""
+    def asked(self, replica: Replica) -> tuple[bytes, bytes]:
+        """Path and body for a replica: the caller's, the chat that asks who speaks no messages, or what goes on with a broken stream.
+
+        Raises: BadRequest: no chat can ask for it.
+        """
+
+    @abstractmethod
+    def translation(self, replica: Replica) -> Translation | None:
+        """Of the answer to that; None: it is passed on as it comes."""
 
     @abstractmethod
     def message(self, replica: Replica) -> tuple[bytes, bytes]:
@@ -119,23 +126,16 @@ class Attempt:
     def _send(self, connection: Connection) -> None:
         self.connection = connection
         try:
-            if self._translates:
-                connection.translation = Translation()
+            connection.translation = self._relay.translation(self.replica)
             head, body = self._relay.message(self.replica)
         except RouterError as error:
             self._relay.fail(error)
             return
         connection.send(self, head, body)
 
-    @property
-    def _translates(self) -> bool:
-        """A request of messages goes to who does not speak them."""
-        return self.replica.lacks_messages and is_messages(self._relay.path)
-
-    @property
-    def _may_lack_messages(self) -> bool:
-        """A request of messages went to who has not shown yet that it does not speak them."""
-        return not self.replica.lacks_messages and is_messages(self._relay.path)
+    def _may_lack_messages(self, connection: Connection) -> bool:
+        """It was asked for messages, and not by a chat."""
+        return connection.translation is None and is_messages(self._relay.path)
 
     def _ask_by_chat(self, connection: Connection) -> None:
         """It does not know messages: from now on it is asked by a chat, and for this request at once."""
@@ -168,7 +168,7 @@ class Attempt:
                 if headers.is_plain_json(connection.fields):
                     self._failed(UpstreamFailed(f"The engine's answer is not valid JSON: {error}."), "malformed")
                     return
-        elif self._may_lack_messages and is_no_such_path(self.status, body):
+        elif self._may_lack_messages(connection) and is_no_such_path(self.status, body):
             self._ask_by_chat(connection)
             return
         elif self.status >= 400 and (shaped := in_shape(body, self.status, self.replica.model, self._relay.path)) is not None:

@@ -6,7 +6,7 @@ this part can break and go on again like the first one. Only this part pays for 
 
 from __future__ import annotations
 
-from router.relay.resume import Voice
+from router.relay.resume import voice
 from router.relay.stream import EventStream, Streamed
 from router.relay.transcript import Transcript
 from router.wire import events
@@ -14,12 +14,12 @@ from router.wire.upstream import Connection
 
 
 class ContinuedStream(EventStream):
-    __slots__ = ("_partial", "_voice")
+    __slots__ = ("_partial", "_retold")
 
     def __init__(self, relay: Streamed, connection: Connection, said: Transcript, held: bytes, rest: bytes) -> None:
-        self._voice = Voice(said)
+        self._retold = voice(relay.path, said)
         self._partial = b"" if connection.complete else rest
-        super().__init__(relay, connection, self._voice.retold(held), rest if connection.complete else b"")
+        super().__init__(relay, connection, self._retold(held), rest if connection.complete else b"")
         self._said = said
         self._gone = said.tokens
 
@@ -29,7 +29,7 @@ class ContinuedStream(EventStream):
 
     def received(self, connection: Connection) -> None:
         whole, self._partial = events.split(self._partial, b"".join(connection.parts))
-        data = self._voice.retold(whole)
+        data = self._retold(whole)
         if connection.complete:
             data, self._partial = data + self._partial, b""
         connection.parts[:] = [data] if data else []

@@ -33,9 +33,8 @@ from router.replicas.replica import Replica
 from router.replicas.select import Choice, NoCandidate, Reason, select
 from router.tally import UNKNOWN
 from router.wire import answers, events, headers, requests
-from router.wire.dialects import CHAT_PATH, Dialect, is_messages
+from router.wire.dialects import Dialect
 from router.wire.head import RequestHead
-from router.wire.messages_asked import as_chat
 from router.wire.sink import Sink
 from router.wire.upstream import Connection
 
@@ -111,16 +110,11 @@ class Relay(Resolved):
             self.plane.recorder.count(metrics.FAILOVERS, before, why)
         self._moved = None
 
-    def next_body(self) -> bytes:
-        return self.body if self.resumption is None else self.resumption.body
-
     def message(self, replica: Replica) -> tuple[bytes, bytes]:
         """The head and body that a replica is sent. Raises: BadRequest: the body is not JSON in a part that nobody looked at yet."""
-        path, body = self.path, self.next_body()
+        path, body = self.asked(replica)
         if self.ask is not None and self.ask.model != replica.model:
             body = requests.with_model(body, replica.model)
-        if replica.lacks_messages and is_messages(path):
-            path, body = CHAT_PATH, as_chat(body)
         head = b"POST %b HTTP/1.1\r\n%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
         return head % (path, replica.host_line, self.head.forward, self.request_id, len(body)), body
 

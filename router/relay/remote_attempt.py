@@ -24,15 +24,14 @@ from router.lending.rows import Verdict as Granted
 from router.providers import said
 from router.providers.limits import Charge
 from router.providers.link import Link
-from router.providers.remote import CHAT_PATH, estimated_tokens
+from router.providers.remote import estimated_tokens
 from router.providers.verdict import Verdict, is_key_error, is_strike, refuses_key, verdict
 from router.relay.attempt import Attempt, Trying
 from router.relay.stream import EventStream
 from router.replicas.breaker import Event
 from router.replicas.replica import Replica
 from router.wire import headers
-from router.wire.messages_answered import Translation
-from router.wire.messages_asked import as_chat
+from router.wire.dialects import CHAT_PATH
 from router.wire.upstream import Connection
 
 log = logging.getLogger(__name__)
@@ -101,11 +100,9 @@ class RemoteAttempt(Attempt):
     def _send(self, connection: Connection) -> None:
         self.connection = connection
         relay = self._relay
-        path, body = relay.path, relay.next_body()
         try:
-            if self._translates:
-                connection.translation = Translation()
-                path, body = CHAT_PATH, as_chat(body)
+            connection.translation = relay.translation(self.replica)
+            path, body = relay.asked(self.replica)
             message = self._link.remote.message(path, relay.request_id, body)
         except RouterError as error:
             relay.fail(error)
@@ -115,9 +112,8 @@ class RemoteAttempt(Attempt):
             self._timer = asyncio.get_running_loop().call_later(self._link.remote.provider.answer_s, self._too_slow)
         connection.send(self, message.head, message.body)
 
-    @property
-    def _asked_a_chat(self) -> bool:
-        return self._translates or self._relay.path.startswith(CHAT_PATH)
+    def _was_asked_by_chat(self, connection: Connection) -> bool:
+        return connection.translation is not None or self._relay.path.startswith(CHAT_PATH)
 
     def _too_slow(self) -> None:
         """An answer that is no stream, and has not begun to reach the caller."""
@@ -129,7 +125,7 @@ class RemoteAttempt(Attempt):
 
     def _accepts(self, connection: Connection) -> bool:
         status, name = connection.status, self.replica.model
-        if status in _NO_SUCH_PATH and self._may_lack_messages:
+        if status in _NO_SUCH_PATH and self._may_lack_messages(connection):
             self._ask_by_chat(connection)
             return False
         match verdict(status):
@@ -138,7 +134,7 @@ class RemoteAttempt(Attempt):
             case Verdict.BUSY:
                 self._busy(connection, status)
             case Verdict.REFUSED:
-                self._refused(status, is_our_fault=is_strike(status, of_chat=self._asked_a_chat))
+                self._refused(status, is_our_fault=is_strike(status, of_chat=self._was_asked_by_chat(connection)))
             case Verdict.LATER:
                 self._failed(UpstreamFailed(f"The provider {name!r} did not take the request (HTTP {status})."), "status", Event.SUCCESS)
             case Verdict.BROKEN:

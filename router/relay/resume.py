@@ -1,23 +1,29 @@
-"""How a plain-text chat goes on after its engine broke off: the request for the next replica, and its answer in the voice of the first.
+"""How a plain text goes on after its engine broke off: the request for the next replica, and its answer in the voice of the first.
 
 Law: the next replica gets the caller's request with the text so far as the last assistant message, which vLLM continues when told so
 (`continue_final_message`) and llama.cpp always does. Only fields that are known to mean the same for half an answer may stand in the
 request: an unknown one, tools, a format, logprobs or several choices make it impossible, and the stream ends with an error instead.
 `max_tokens` is lowered by what was generated. Where the engine does not count as it goes, that is the number of chunks with text:
 a lower bound, because a chunk may hold several tokens, so that an answer may become longer by that difference.
-The caller sees one stream: one id, one role chunk, one usage, whose total is what the second engine counted. Pure.
+The caller sees one stream: one id, one role chunk, one usage, whose total is what the second engine counted.
+Anthropic's messages go on as the chat that asks for the same (router.wire.messages_asked), whether the first engine speaks them or not:
+no engine continues a message of its own. What comes back is translated from there on, and needs no other voice. Pure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from router.errors import BadRequest
+from router.relay.messages_transcript import MessagesTranscript
 from router.relay.transcript import Identity, Transcript
-from router.wire.events import DONE
-
-CHAT_PATH: Final = b"/v1/chat/completions"
+from router.wire import messages_answered
+from router.wire.dialects import CHAT_PATH, is_messages
+from router.wire.events import DONE, Usage
+from router.wire.messages_asked import as_chat
 
 _SAME_FOR_HALF: Final = frozenset(
     (
@@ -83,14 +89,25 @@ _encode = msgspec.json.encode
 
 def transcript(path: bytes, body: bytes) -> Transcript:
     """An empty one for a request's answer; it keeps nothing of an answer that could not go on elsewhere."""
-    said = Transcript()
-    if path.partition(b"?")[0] != CHAT_PATH or _plain_fields(body) is None:
+    said = MessagesTranscript() if is_messages(path) else Transcript()
+    if _plain_fields(path, body) is None:
         said.forget()
     return said
 
 
-def _plain_fields(body: bytes) -> dict[str, msgspec.Raw] | None:
-    """The fields of a request for plain text; None for any other."""
+def _plain_fields(path: bytes, body: bytes) -> dict[str, msgspec.Raw] | None:
+    """The fields of the chat that asks for a plain text; None where the request asks for anything else."""
+    if is_messages(path):
+        try:
+            body = as_chat(body)
+        except BadRequest:
+            return None
+    elif path.partition(b"?")[0] != CHAT_PATH:
+        return None
+    return _fields_if_plain(body)
+
+
+def _fields_if_plain(body: bytes) -> dict[str, msgspec.Raw] | None:
     try:
         fields = _fields(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -102,13 +119,13 @@ def _is_plain(name: str, value: bytes) -> bool:
     return name in _SAME_FOR_HALF or value == _NULL or value in _NOTHING_ASKED.get(name, ())
 
 
-def continuation(body: bytes, said: Transcript) -> bytes | None:
-    """The request that continues `said`, or None where there is no room left, or no way.
+def continuation(path: bytes, body: bytes, said: Transcript) -> bytes | None:
+    """The chat that continues `said`, or None where there is no room left, or no way.
 
     Raises: nothing; a body that cannot be read has no continuation.
     """
-    fields = _plain_fields(body)
-    if fields is None or not said.plain:
+    fields = _plain_fields(path, body) if said.goes_on else None
+    if fields is None:
         return None
     if not _lower_limits(fields, said.tokens) or not _append(fields, said.text):
         return None
@@ -134,11 +151,11 @@ def _is_number(value: bytes) -> bool:
     return value.isdigit() and len(value) <= _MOST_DIGITS
 
 
-def at_limit(body: bytes, said: Transcript) -> bool:
-    """Everything that the request allows has been generated: only the finish reason was lost, and it can only be `length`."""
-    fields = _plain_fields(body) or {}
+def at_limit(path: bytes, body: bytes, said: Transcript) -> bool:
+    """Everything that the request allows has been generated: only the finish reason was lost, and it can only be the limit."""
+    fields = _plain_fields(path, body) or {}
     values = [bytes(fields[name]) for name in _LIMITS if name in fields]
-    return said.plain and any(_is_number(value) and said.tokens >= int(value) > 0 for value in values)
+    return said.goes_on and any(_is_number(value) and said.tokens >= int(value) > 0 for value in values)
 
 
 def _append(fields: dict[str, msgspec.Raw], text: str) -> bool:
@@ -158,8 +175,14 @@ def _append(fields: dict[str, msgspec.Raw], text: str) -> bool:
     return True
 
 
-def ending_at_limit(identity: Identity | None) -> bytes:
-    """The events that a stream at its limit has lost."""
+def ending(path: bytes, said: Transcript) -> bytes:
+    """The events that a stream has lost whose text is whole: finished, or at its limit."""
+    if is_messages(path):
+        return messages_answered.STOP if said.finished else messages_answered.ending_at_limit(Usage(0, said.tokens))
+    return DONE if said.finished else _ending_at_limit(said.identity)
+
+
+def _ending_at_limit(identity: Identity | None) -> bytes:
     choice = {"index": 0, "delta": {}, "finish_reason": "length"}
     return _event(_common(identity) | {"object": "chat.completion.chunk", "choices": [choice]}) + DONE
 
@@ -178,6 +201,15 @@ def _says_nothing(choice: object) -> bool:
         return False
     delta = choice.get("delta")
     return not delta or (isinstance(delta, dict) and not any(delta.values()))
+
+
+def voice(path: bytes, said: Transcript) -> Callable[[bytes], bytes]:
+    """Takes whole events of the replica that goes on, and gives them as the caller shall see them."""
+    return _as_they_are if is_messages(path) else Voice(said).retold
+
+
+def _as_they_are(events: bytes) -> bytes:
+    return events
 
 
 class Voice:
@@ -226,6 +258,5 @@ class Voice:
         if isinstance(usage, dict):
             prompt, generated = usage.get("prompt_tokens"), usage.get("completion_tokens")
             if isinstance(prompt, int) and isinstance(generated, int):
-                before = min(self._tokens, prompt)
-                usage |= {"prompt_tokens": prompt - before, "completion_tokens": generated + before}
+                usage |= msgspec.structs.asdict(Usage(prompt, generated).after(self._tokens))
         return document

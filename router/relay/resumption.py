@@ -24,7 +24,9 @@ from router.relay.transcript import Transcript
 from router.replicas.breaker import Event, State
 from router.replicas.replica import Replica
 from router.replicas.select import Choice, NoCandidate, select
-from router.wire import events
+from router.wire.dialects import CHAT_PATH, is_messages
+from router.wire.messages_answered import Translation
+from router.wire.messages_asked import as_chat
 from router.wire.upstream import Connection
 
 log = logging.getLogger(__name__)
@@ -38,18 +40,31 @@ class Resumed(Raced):
 
     resumption: Resumption | None
 
+    def asked(self, replica: Replica) -> tuple[bytes, bytes]:
+        path = self.path
+        if self.resumption is not None:
+            return CHAT_PATH if is_messages(path) else path, self.resumption.body
+        if replica.lacks_messages and is_messages(path):
+            return CHAT_PATH, as_chat(self.body)
+        return path, self.body
+
+    def translation(self, replica: Replica) -> Translation | None:
+        if self.resumption is None:
+            return Translation() if replica.lacks_messages and is_messages(self.path) else None
+        return Translation(self.resumption.said.tokens) if is_messages(self.path) else None
+
     def resume_elsewhere(self, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
         """Goes on with a broken stream at another replica of its model. False: this one cannot go on; its caller must be told."""
         attempt = self.attempt
         if attempt is None or self.done or self.resumes >= MOST_RESUMES:
             return False
         said = stream.said()
-        if said.plain and (said.finished or resume.at_limit(self.body, said)):
+        if said.plain and (said.finished or resume.at_limit(self.path, self.body, said)):
             self.leave(event)
-            stream.close(events.DONE if said.finished else resume.ending_at_limit(said.identity))
+            stream.close(resume.ending(self.path, said))
             return True
         remote = attempt.replica.remote
-        body = resume.continuation(self.body, said) if remote is None or remote.continues else None
+        body = resume.continuation(self.path, self.body, said) if remote is None or remote.continues else None
         if body is None or not self.plane.tally.of(attempt.replica.model).retry():
             return False
         _start(self, Resumption(self, stream, said, attempt.replica.model, body, why, reason), attempt.replica, event)
@@ -64,7 +79,7 @@ class Resumed(Raced):
         if self.resumption is not None or not isinstance(stream, EventStream) or attempt is None or self.resumes >= MOST_RESUMES:
             return False
         said, now = stream.said(), plane.clock()
-        body = None if said.finished else resume.continuation(self.body, said)
+        body = resume.continuation(self.path, self.body, said)
         place = select((attempt.replica.model,), plane.warm, home=None, tried=(attempt.replica,), now=now, random=plane.random)
         if body is None or isinstance(place, NoCandidate):
             return False

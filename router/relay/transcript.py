@@ -68,13 +68,12 @@ class Transcript:
     `finished`: a finish_reason was sent, so that nothing of the text is missing. `plain`: the text is all there is, and all at hand.
     """
 
-    __slots__ = ("_pieces", "_size", "finished", "identity", "plain", "prompt_tokens", "tokens")
+    __slots__ = ("_pieces", "_size", "finished", "identity", "plain", "tokens")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._size = 0
         self.tokens = 0
-        self.prompt_tokens: int | None = None
         self.finished = False
         self.plain = True
         self.identity: Identity | None = None
@@ -82,6 +81,11 @@ class Transcript:
     @property
     def text(self) -> str:
         return "".join(self._pieces)
+
+    @property
+    def goes_on(self) -> bool:
+        """More text may follow this one."""
+        return self.plain and not self.finished
 
     def read(self, events: bytes) -> None:
         """Takes in whole events that the caller was sent."""
@@ -105,7 +109,7 @@ class Transcript:
         for choice in chunk.choices:
             self._choice(choice)
         if chunk.usage is not None and chunk.usage.can_be:
-            self.tokens, self.prompt_tokens = max(self.tokens, chunk.usage.completion_tokens), chunk.usage.prompt_tokens
+            self.tokens = max(self.tokens, chunk.usage.completion_tokens)
 
     def _choice(self, choice: _Choice) -> None:
         delta = choice.delta
@@ -113,12 +117,16 @@ class Transcript:
             self.forget()
             return
         if delta is not None and delta.content:
-            self._pieces.append(delta.content)
-            self._size += len(delta.content)
-            self.tokens += 1
-            if self._size > _TEXT_BYTES:
-                self.forget()
+            self.add(delta.content)
         self.finished = self.finished or choice.finish_reason is not None
+
+    def add(self, text: str) -> None:
+        """Of one event."""
+        self._pieces.append(text)
+        self._size += len(text)
+        self.tokens += 1
+        if self._size > _TEXT_BYTES:
+            self.forget()
 
     def forget(self) -> None:
         """This stream cannot go on elsewhere; what was kept for that is let go."""

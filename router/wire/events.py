@@ -36,6 +36,11 @@ class Usage(msgspec.Struct, frozen=True):
         """Engines lie: numbers that are none of tokens would make counters fall, or be too large to be sent on."""
         return 0 <= self.prompt_tokens <= _MOST_TOKENS and 0 <= self.completion_tokens <= _MOST_TOKENS
 
+    def after(self, generated: int) -> Usage:
+        """Of an answer whose beginning, of so many tokens, was this engine's prompt: the same total, with the beginning as generated."""
+        before = min(generated, self.prompt_tokens)
+        return Usage(self.prompt_tokens - before, self.completion_tokens + before)
+
 
 class _Delta(msgspec.Struct):
     content: str | None = None

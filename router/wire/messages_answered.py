@@ -8,7 +8,8 @@
       a finish_reason
     error, or what is no JSON   error
 
-Law: an end is said only where the chat said one, so that a truncated stream shows as one; an answer that is no chat is no answer. Pure.
+Law: an end is said only where the chat said one, so that a truncated stream shows as one; an answer that is no chat is no answer. A stream
+that another engine goes on with is one message: it begins once, its text is one block, its usage counts both parts. Pure.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from router.wire import events
+from router.wire.events import Usage
 
 
 class _Function(msgspec.Struct):
@@ -71,9 +73,12 @@ def _reason(finish: str | None) -> str:
     return _REASONS.get(finish or "", "end_turn")
 
 
-def _counted(usage: msgspec.Raw) -> dict[str, int]:
-    known = events.json_usage(b'{"usage":%b}' % bytes(usage)) or events.Usage()
-    return {"input_tokens": known.prompt_tokens, "output_tokens": known.completion_tokens}
+def _counted(usage: msgspec.Raw) -> Usage:
+    return events.json_usage(b'{"usage":%b}' % bytes(usage)) or Usage()
+
+
+def _told(usage: Usage) -> dict[str, int]:
+    return {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
 
 
 def message(body: bytes) -> bytes:
@@ -86,13 +91,13 @@ def message(body: bytes) -> bytes:
         return b""
     if blocks is None:
         return b""
-    answer = _head(chat) | {"content": blocks, "stop_reason": _reason(chat.choices[0].finish_reason), "usage": _counted(chat.usage)}
+    answer = _head(chat) | {"content": blocks, "stop_reason": _reason(chat.choices[0].finish_reason), "usage": _told(_counted(chat.usage))}
     return _encode(answer)
 
 
 def _head(chat: _Chat) -> dict[str, Any]:
     begun = {"id": chat.id, "type": "message", "role": "assistant", "model": chat.model, "content": []}
-    return begun | {"stop_reason": None, "stop_sequence": None, "usage": _counted(chat.usage)}
+    return begun | {"stop_reason": None, "stop_sequence": None, "usage": _told(_counted(chat.usage))}
 
 
 def _blocks(said: _Said) -> list[dict[str, Any]]:
@@ -109,14 +114,20 @@ def _blocks(said: _Said) -> list[dict[str, Any]]:
 
 
 class Events:
-    """Chunks of a chat in, events of messages out; both come whole or in pieces."""
+    """Chunks of a chat in, events of messages out; both come whole or in pieces.
 
-    __slots__ = ("_block", "_blocks", "_finish", "_over", "_rest", "_started", "_usage")
+    `before`: tokens of the text that the caller has of another engine, which this one goes on with; None: it begins.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_before", "_block", "_blocks", "_finish", "_over", "_rest", "_started", "_usage")
+
+    def __init__(self, before: int | None = None) -> None:
         self._rest = b""
-        self._started = self._over = False
-        self._block: tuple[str, int] | None = None  # the kind of block that is open, and which call of a tool it is
+        self._before = before or 0
+        self._started = before is not None
+        self._over = False
+        # the kind of block that is open, and which call of a tool it is
+        self._block: tuple[str, int] | None = None if before is None else ("text", 0)
         self._blocks = 0
         self._finish: str | None = None
         self._usage = msgspec.Raw(b"null")
@@ -180,8 +191,7 @@ class Events:
         if self._over:
             return b""
         self._over = True
-        delta = {"stop_reason": _reason(self._finish), "stop_sequence": None}
-        return self._close() + _event("message_delta", delta=delta, usage=_counted(self._usage)) + _event("message_stop")
+        return self._close() + _ending(_reason(self._finish), _counted(self._usage).after(self._before))
 
     def _failed(self, why: str, kind: str) -> bytes:
         self._over = True
@@ -190,6 +200,19 @@ class Events:
 
 def _event(kind: str, **more: Any) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), _encode({"type": kind, **more}))
+
+
+STOP: Final = _event("message_stop")
+
+
+def _ending(reason: str, usage: Usage) -> bytes:
+    delta = {"stop_reason": reason, "stop_sequence": None}
+    return _event("message_delta", delta=delta, usage=_told(usage)) + STOP
+
+
+def ending_at_limit(usage: Usage) -> bytes:
+    """The events that a stream of one text has lost when all is said that it may say."""
+    return _event("content_block_stop", index=0) + _ending("max_tokens", usage)
 
 
 def _error(error: Any) -> tuple[str, str]:
@@ -201,11 +224,12 @@ def _error(error: Any) -> tuple[str, str]:
 
 
 class Translation:
-    """What comes over one connection in answer to a chat, as the messages that its request asked for."""
+    """What comes over one connection in answer to a chat, as the messages that its request asked for. `before`: as of `Events`."""
 
-    __slots__ = ("_body", "_events")
+    __slots__ = ("_before", "_body", "_events")
 
-    def __init__(self) -> None:
+    def __init__(self, before: int | None = None) -> None:
+        self._before = before
         self._body: list[bytes] = []
         self._events: Events | None = None
 
@@ -214,7 +238,7 @@ class Translation:
         data = b"".join(parts)
         parts.clear()
         if streams:
-            stream = self._events = self._events or Events()
+            stream = self._events = self._events or Events(self._before)
             made = stream.read(data, complete=complete)
         else:
             self._body.append(data)

@@ -176,7 +176,7 @@ def _read(dialect: Dialect, data: bytes) -> None:
     dialect.tail_usage(data)
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
         dialect.json_usage(data[1:])
-    resume.continuation(b'{"model":"large","messages":[]}', said)
+    resume.continuation(b"/v1/chat/completions", b'{"model":"large","messages":[]}', said)
     assert dialect.failure(_OWN_ERROR).endswith(b"\n\n")
 
 

@@ -284,6 +284,38 @@ async def test_a_stream_of_an_engine_without_messages_is_read_by_the_sdk(start: 
     assert await router.metric('warmfleet_router_output_tokens_total{model="large"}') == 2
 
 
+def until_it_closes(kind: bytes, body: bytes) -> Script:
+    async def script(play: Play) -> None:
+        if b"/chat/completions HTTP" in play.heard.head:
+            await play.send(b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n\r\n%b" % (kind, body))
+            play.writer.close()
+        else:
+            await play.send(answer(b"", 404))
+
+    return script
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_an_answer_that_ends_with_its_connection_is_translated(start: Start, streams: bool) -> None:
+    kind, body = (
+        (b"text/event-stream", ROLE + delta("Hello", "stop")) if streams else (b"application/json", HELLO.partition(b"\r\n\r\n")[2])
+    )
+    router: Running = await start(engines=[("a", until_it_closes(kind, body))])
+    reply = await router.call(post("/v1/messages", ASK | {"stream": streams}))
+    assert reply.status == 200
+    said = [one["type"] for one in read(reply.body)][-1] if streams else reply.json["content"][0]["text"]
+    assert said == ("message_stop" if streams else "Hello")
+
+
+async def test_a_connection_keeps_nothing_of_a_translation(start: Start) -> None:
+    router: Running = await start(engines=[("a", speaks_chat_only(HELLO))])
+    await router.call(post("/v1/messages", ASK))
+    connection = router.wired.plane.homes["a"].pool.take()
+    assert connection is not None
+    assert connection.translation is None
+    connection.drop()
+
+
 async def test_a_provider_without_messages_is_asked_by_a_chat(start: Start, far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_ENV, KEY)
     server = await far(speaks_chat_only(STREAM))
@@ -311,15 +343,6 @@ async def test_what_is_no_answer_is_asked_for_elsewhere(start: Start, broken: by
     router: Running = await start(engines=[("a", speaks_chat_only(broken)), ("b", speaks_chat_only(HELLO), "small")])
     reply = await router.call(post("/v1/messages", ASK))
     assert (reply.status, reply.json["content"]) == (200, [{"type": "text", "text": "Hello"}])
-
-
-async def test_a_stream_that_breaks_ends_with_an_error(start: Start) -> None:
-    router: Running = await start(engines=[("a", speaks_chat_only(SSE_HEAD + chunked([ROLE, delta("Hel")])))])
-    reply = await router.call(post("/v1/messages", ASK | {"stream": True}))
-    kinds = [one["type"] for one in read(reply.body)]
-    assert kinds[-1] == "error"
-    assert "message_stop" not in kinds
-    assert await router.metric('warmfleet_router_truncations_total{model="large"}') == 1
 
 
 async def test_what_no_chat_can_say_is_the_callers(start: Start) -> None:

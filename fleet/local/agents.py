@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from fleet.errors import StackError
 from fleet.local.ports import HOST, Lease, Ports
-from fleet.local.processes import Process, is_alive, spawn, terminate, wait_until
+from fleet.local.processes import Process, is_alive, listens, spawn, terminate, wait_until
 
 READY_S = 60.0
 _STOP_S = 20.0
@@ -155,7 +155,9 @@ def _start(name: str, argv: list[str], address: str, ground: Ground) -> Agent:
 
 
 def _await(agent: Agent, ready: Callable[[], bool]) -> None:
-    done = wait_until(lambda: not is_alive(agent.process) or ready(), READY_S)
+    """Somebody else's server, which was quicker to take the port, is not taken for the agent: that one ends, and its log says why."""
+    port = urlsplit(agent.address).port or 0
+    done = wait_until(lambda: not is_alive(agent.process) or (listens(agent.process, port) and ready()), READY_S)
     if not is_alive(agent.process):
         raise StackError(f"{agent.name} ended right after its start; the end of {agent.log}:\n{log_tail(agent.log)}")
     if not done:

@@ -4,12 +4,15 @@ The lease of a block is its first port, bound and never listened on. Agents inhe
 kernel keeps the block exactly as long as any process of the stack lives, however the processes end, and no lock file stays behind.
 Blocks lie below the range from which the kernel takes ports for outgoing connections. The upper part of a block belongs to Nomad's
 dynamic ports, so that two Nomads side by side never hand out the same one.
+The well-known ports cannot be leased so, because people expect servers there that are not ours: of stacks that start at the same time
+one alone may look at them (`turn`), until it listens there.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fleet.errors import StackError
@@ -18,6 +21,7 @@ HOST = "127.0.0.1"
 
 _SIZE, _FIXED = 100, 20
 BLOCKS = range(20000, 32000, _SIZE)
+_TURN = BLOCKS.start - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,17 @@ def lease(blocks: Sequence[int] = BLOCKS) -> Lease:
     raise StackError(
         f"this machine has no free block of {_SIZE} ports between {min(blocks)} and {max(blocks) + _SIZE}; stop what listens there"
     )
+
+
+@contextmanager
+def turn(port: int = _TURN) -> Iterator[bool]:
+    """Whether it is this process's turn to take the well-known ports; it stays so to the end of the block, or of the process."""
+    held = _bound(port)
+    try:
+        yield held is not None
+    finally:
+        if held is not None:
+            held.close()
 
 
 def block(base: int, known: Known | None = None) -> Ports:

@@ -59,6 +59,16 @@ def is_alive(process: Process) -> bool:
     return start_time(process.pid) == process.started
 
 
+def listens(process: Process, port: int) -> bool:
+    """Whether it is this very process that listens on a TCP port (IPv4), and not another that was quicker to take it."""
+    try:
+        rows = (_PROC / str(process.pid) / "net" / "tcp").read_text().splitlines()[1:]
+        sockets = {f"socket:[{row.split()[9]}]" for row in rows if _is_listener(row.split(), port)}
+        return any(str(fd.readlink()) in sockets for fd in (_PROC / str(process.pid) / "fd").iterdir())
+    except OSError:  # it has ended, or closed one while we looked
+        return False
+
+
 def start_time(pid: int) -> int | None:
     """Start of a process in clock ticks after boot; None where there is no such process, or only its zombie."""
     fields = _stat(pid)
@@ -146,6 +156,11 @@ def _stat(pid: int) -> list[str] | None:
         return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def _is_listener(row: list[str], port: int) -> bool:
+    """A row of /proc/net/tcp (proc_pid_net(5)): local address, a colon, port in hexadecimal; 0A is LISTEN."""
+    return row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port
 
 
 def _has_marker(pid: int, wanted: bytes) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from fleet.errors import Unreachable
+from fleet.errors import StackError, Unreachable
 from fleet.local import agents, jobs, leftovers, ports, records, tools
 from fleet.local.processes import Process, is_alive, start_time
 from fleet.local.records import Record
@@ -64,16 +64,18 @@ def up(
         SpecError, MissingTool, ControlPlaneError.
     """
     tell = progress or Silent()
-    state, programs, lease = state.resolve(), tools.require(), ports.lease()
-    with contextlib.closing(lease):  # by then the agents hold it
-        ground = agents.Ground(state, ports.block(lease.base, ports.Known() if usual_ports else None), lease)
-        loaded = jobs.read(checkout, jobs.machine_values(ground.ports, programs), variables)
-        begun = _start_agents(_claim(state), programs, ground, tell)
-    rendered = jobs.render(loaded, checkout / "templates", state / "jobs")
-    router = f"http://{loaded.spec.router.host or ports.HOST}:{loaded.spec.router.port}"
-    begun = _noted(state, replace(begun, fleet=loaded.spec.fleet.name, router=router, parts=tuple(rendered)))
-    jobs.register(begun.address("nomad"), rendered, tell.say)
-    jobs.await_passing(begun, tell.show, _WARM_S + max((m.load_delay_s for m in loaded.spec.models), default=0.0))
+    state, programs = state.resolve(), tools.require()
+    with ports.turn() if usual_ports else contextlib.nullcontext(False) as is_ours:  # until the router listens too
+        with contextlib.closing(ports.lease()) as lease:  # by then the agents hold it
+            ground = agents.Ground(state, ports.block(lease.base, ports.Known() if is_ours else None), lease)
+            loaded = jobs.read(checkout, jobs.machine_values(ground.ports, programs), variables)
+            _settle_ports(ground.ports, loaded.spec.router.port, tell if usual_ports else Silent())
+            begun = _start_agents(_claim(state), programs, ground, tell)
+        rendered = jobs.render(loaded, checkout / "templates", state / "jobs")
+        router = f"http://{loaded.spec.router.host or ports.HOST}:{loaded.spec.router.port}"
+        begun = _noted(state, replace(begun, fleet=loaded.spec.fleet.name, router=router, parts=tuple(rendered)))
+        jobs.register(begun.address("nomad"), rendered, tell.say)
+        jobs.await_passing(begun, tell.show, _WARM_S + max((m.load_delay_s for m in loaded.spec.models), default=0.0))
     return _noted(state, replace(begun, phase="up"))
 
 
@@ -93,6 +95,22 @@ def down(state: Path, *, progress: Progress | None = None) -> bool:
         tell.say("the record is damaged; looking for the processes themselves")
     leftovers.sweep(state)
     return True
+
+
+def _settle_ports(given: ports.Ports, router: int, tell: Progress) -> None:
+    """Says which well-known ports are other ones here: examples would ask somebody else. Raises: StackError: the router's is taken."""
+    if not ports.is_free(router):
+        raise StackError(
+            f"router.port {router} is taken by another program: end that, or name another port (without one, a free one is found)"
+        )
+    usual = ports.Known()
+    for who, wanted, got in (
+        ("Consul", usual.consul_http, given.consul_http),
+        ("Nomad", usual.nomad_http, given.nomad_http),
+        ("the router", usual.router, given.router if router == given.router else usual.router),
+    ):
+        if got != wanted:
+            tell.say(f"{who} gets port {got}, because {wanted} is taken")
 
 
 def _claim(state: Path) -> Record:

@@ -73,6 +73,14 @@ def test_a_listener_on_all_addresses_counts_too(lease: ports.Lease) -> None:
         assert not ports.is_free(lease.base + 1)
 
 
+def test_of_those_that_start_at_once_one_may_take_the_well_known_ports(lease: ports.Lease) -> None:
+    port = lease.base + 1
+    with ports.turn(port) as first, ports.turn(port) as second:
+        assert (first, second) == (True, False)
+    with ports.turn(port) as later:
+        assert later
+
+
 bases = st.integers(200, 319).map(lambda n: n * 100)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import StackError
-from fleet.local.processes import MARKER, Process, is_alive, marked, spawn, start_time, terminate, wait_until
+from fleet.local.processes import MARKER, Process, is_alive, listens, marked, spawn, start_time, terminate, wait_until
 
 SLEEP = ["/bin/sleep", "1000"]
 DEAF = [
@@ -66,6 +67,17 @@ def test_ending_what_is_gone_is_no_error(state: Path) -> None:
 def test_a_zombie_counts_as_gone() -> None:
     with subprocess.Popen(["/bin/true"]) as child:
         assert wait_until(lambda: start_time(child.pid) is None, READY_S)
+
+
+def test_who_listens_on_a_port_is_the_process_that_does_and_no_other(state: Path) -> None:
+    this, other = Process(os.getpid(), start_time(os.getpid()) or 0), started(SLEEP, state)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            assert (listens(this, port), listens(other, port)) == (True, False)
+    assert not listens(this, port)
+    terminate([other], grace_s=READY_S)
+    assert not listens(other, port)
 
 
 def test_a_program_that_is_not_there_is_named(state: Path) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +21,7 @@ from fleet.local.processes import Process, is_alive, marked, start_time, wait_un
 from fleet.local.records import Record
 from fleet.local.status import Part
 from fleet.nomad import Nomad
+from tests.servers import ConsulServer
 
 SLEEPER = """
 job "t-sleeper" {
@@ -161,6 +166,24 @@ def test_up_beside_what_is_left_of_an_earlier_one_says_so_and_starts_nothing(tmp
     assert isinstance(refused.exception, StackError)
     assert "make down" in str(refused.exception)
     assert marked(tmp_path) == ()
+
+
+def test_a_port_that_somebody_else_has_is_named_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(StackError, match="is taken by another program"):
+        stack.up(tmp_path / "state", usual_ports=False, variables=[f"router.port={other.getsockname()[1]}"])
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.contract
+def test_an_agent_whose_port_another_one_was_quicker_to_take_is_not_taken_for_up(consul_server: ConsulServer, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with closing(ports.lease()) as lease:
+        taken = urlsplit(consul_server.address).port or 0
+        ground = agents.Ground(state, replace(ports.block(lease.base), consul_http=taken), lease)
+        late = agents.start_consul(tools.require().consul, ground)
+        with pytest.raises(StackError, match="address already in use"):
+            agents.await_consul(late)
+        leftovers.sweep(state)
 
 
 @pytest.mark.contract

@@ -5,7 +5,10 @@ Packages give theirs through the entry points `warmfleet.commands`, as a Lazy in
 
 from __future__ import annotations
 
+import gc
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Never
 
@@ -25,10 +28,23 @@ class Lazy:
         """Itself; where a package that it needs is not installed, one that says so when it is called."""
         module, attribute = self.target.split(":")
         try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
+            with _undisturbed():
+                command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             return _absent(name, self.sentence, error)
         return command
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What is imported stays: to look for garbage in it would be a fifth of the import."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _absent(name: str, sentence: str, error: ModuleNotFoundError) -> click.Command:

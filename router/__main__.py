@@ -8,8 +8,12 @@ shared with the routers before and after it on the same node. SIGTERM: new work 
 
 from __future__ import annotations
 
-import functools
 import gc
+
+if __name__ == "__main__":
+    gc.disable()  # what is imported below stays: to look for garbage in it would be a tenth of the start
+
+import functools
 import logging
 import os
 import signal
@@ -83,6 +87,7 @@ def _sockets(loaded: Loaded, host: str) -> tuple[socket.socket, socket.socket | 
 
 
 def _supervise(loaded: Loaded, sockets: Sequence[socket.socket], giving: Giving | None) -> int:
+    gc.enable()
     limits = loaded.spec.router
     supervisor = Supervisor(sockets, limits.workers, limits.drain_s, giving)
     return uvloop.run(supervisor.run())
@@ -101,8 +106,8 @@ def _serve(
     form.counted = lambda model, size_bytes: wired.plane.recorder.count(metrics.LOG_BYTES, model, by=size_bytes)
     server = Server(wired, "", "", public, giving)
     log.info("this router is %s", _FORM)
-    gc.collect()
     gc.freeze()  # what is loaded now stays; the collector need not look at it again
+    gc.enable()
     gc.set_threshold(20_000, 20, 50)
     # Holds before uvicorn has its own handler, and after it: uvicorn raises the signal again at its end, but a stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))

@@ -7,6 +7,7 @@ of other work as it does beside others, because nothing of it is in the processo
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections import deque
@@ -70,7 +71,10 @@ class Family:
 
 @dataclass(slots=True)
 class Teller:
-    """Makes ddtrace's spans of families that are over, a few at once, so that others wait a millisecond at most."""
+    """Makes ddtrace's spans of families that are over, a few at once, so that others wait a millisecond at most.
+
+    Somebody calls `tell_some` now and then. Where too many are over before that, the loop does, after the request that is at work.
+    """
 
     library: Library
     _over: deque[Family] = field(default_factory=deque)
@@ -78,7 +82,7 @@ class Teller:
     def over(self, family: Family) -> None:
         self._over.append(family)
         if len(self._over) >= _MOST_KEPT:
-            self.tell_some()
+            asyncio.get_running_loop().call_soon(self.tell_some)
 
     def tell_some(self) -> bool:
         """Whether there are more."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -88,16 +89,28 @@ async def world(redis_server: RedisServer) -> AsyncIterator[World]:
 
 @dataclass
 class Mute:
-    """Takes connections, reads, and says nothing."""
+    """Takes connections, reads, and says nothing, but for the first one where `first_is` the url of a Redis that says it."""
 
     url: str = ""
+    first_is: str = ""
     callers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.callers.append(writer)
         with suppress(ConnectionError):
-            await reader.read()
+            if self.first_is and len(self.callers) == 1:
+                await self._joined(reader, writer)
+            else:
+                await reader.read()
         writer.close()
+
+    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = urlsplit(self.first_is)
+        back, forth = await asyncio.open_connection(there.hostname, there.port)
+        answers = asyncio.create_task(_passed(back, writer))
+        await _passed(reader, forth)
+        forth.close()
+        await asyncio.wait([answers])
 
 
 @pytest.fixture
@@ -159,6 +172,27 @@ async def test_who_hears_nothing_of_others_moves_connects_again(mute: Mute) -> N
                 await asyncio.sleep(0.02)
         task.cancel()
         await asyncio.wait([task])
+
+
+async def test_who_cannot_connect_again_to_hear_of_others_moves_gives_that_up(redis_server: RedisServer, mute: Mute) -> None:
+    """The connection breaks, and the next one takes bytes and says nothing: only a third one can be heard of."""
+    mute.first_is = redis_server.url
+    async with made(mute.url) as world:
+        heard = asyncio.Event()
+        world.store.returned = heard.set
+        task = asyncio.create_task(world.store.listen_forever())
+        async with asyncio.timeout(60):
+            await heard.wait()
+            mute.callers[0].close()
+            while len(mute.callers) < 3:  # noqa: ASYNC110 - a poll with a deadline
+                await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(4096):
+        writer.write(data)
 
 
 async def _after(steps: int) -> None:

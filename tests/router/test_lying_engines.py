@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from router.health.ledger import numbers
 from router.relay import resume
+from router.relay.messages_transcript import MessagesTranscript
 from router.relay.transcript import Transcript
 from router.wire import events, typed_events
 from tests.router.client import chat, post
@@ -73,6 +74,16 @@ def test_a_count_that_cannot_be_is_none(lie: Any) -> None:
     document = json.dumps({"usage": _counts(lie)}).encode()
     assert events.json_usage(document) is None
     assert typed_events.json_usage(document) is None
+
+
+def test_a_count_that_cannot_be_leaves_a_broken_stream_its_limit() -> None:
+    chat, messages = Transcript(), MessagesTranscript()
+    chat.read(delta("one") + b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1000000001}}\n\n')
+    messages.read(
+        b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"one"}}\n\n'
+        b'data: {"type":"message_delta","delta":{},"usage":{"input_tokens":1,"output_tokens":1000000001}}\n\n'
+    )
+    assert (chat.tokens, messages.tokens) == (1, 1)
 
 
 NAMES = ["choices", "delta", "finish_reason", "usage", "prompt_tokens", "completion_tokens", "role", "content", "error", "id", "model"]

@@ -206,6 +206,13 @@ def test_a_stream_becomes_the_same_messages_however_it_arrives(cuts: list[int]) 
     }
 
 
+@pytest.mark.parametrize("last", [DONE, b'data: {"error":{"message":"x"}}\n\n', b"data: {\n\n"], ids=["done", "error", "nonsense"])
+def test_nothing_is_told_behind_an_end(last: bytes) -> None:
+    stream = Events()
+    assert read(stream.read(ROLE + delta("Hel") + last, complete=False))[-1]["type"] in ("message_stop", "error")
+    assert stream.read(delta("lo", "stop") + last + DONE, complete=True) == b""
+
+
 @pytest.mark.parametrize("end", range(len(CHUNKS) - 3))
 def test_a_stream_that_was_cut_says_no_end(end: int) -> None:
     made = Events().read(b"".join(CHUNKS[:end]), complete=True)

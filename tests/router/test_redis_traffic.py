@@ -11,7 +11,8 @@ import pytest
 import redis.asyncio
 
 from fleet.names import session_key
-from router.sessions.redis import GATHER_S
+from router.sessions.redis import GATHER_S, RedisSessions
+from router.sessions.table import Session
 from tests.router.client import chat
 from tests.router.conftest import SPEC, Running, Start, until
 from tests.router.upstream import says_hello
@@ -62,6 +63,21 @@ async def test_sessions_are_written_in_batches(start: Start, redis_server: Redis
         while await client.exists(*(session_key(f"{name}-{number}") for number in range(MANY))) != MANY:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     assert await calls(redis_server, "evalsha") - before <= 2 + (time.monotonic() - began) / GATHER_S
+
+
+async def test_what_comes_while_a_batch_is_written_waits_for_the_next_one(redis_server: RedisServer) -> None:
+    store, name = RedisSessions(redis_server.url, 3600.0, time.monotonic), f"steady-{uuid.uuid4().hex}"
+    began, before = time.monotonic(), await calls(redis_server, "evalsha")
+    task = asyncio.create_task(store.write_forever())
+    for number in range(5000):  # at every step of the loop one of a few
+        store.remember(f"{name}-{number % 16}", Session(selector=1, generation=number))
+        await asyncio.sleep(0)
+    await until(lambda: not store.queued(), 60)
+    task.cancel()
+    await asyncio.wait([task])
+    written = await calls(redis_server, "evalsha") - before
+    await store.close()
+    assert 0 < written <= 2 + (time.monotonic() - began) / GATHER_S
 
 
 async def test_a_router_that_comes_later_finds_what_redis_has(start: Start, redis_server: RedisServer) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fleet.model import Slo
 from router.records import telling, tracing
-from router.records.telling import Library, pattern
+from router.records.telling import Library, Note, pattern
 from router.records.tracing import DatadogTraces, Share
 from router.replicas.replica import Replica
 from router.replicas.snapshot import Endpoint
@@ -195,14 +195,24 @@ def test_requests_that_are_over_are_told_several_at_once() -> None:
     assert [(traces.teller.tell_some(), len(watched.tracer.spans)) for _ in range(3)] == [(True, 16), (True, 32), (False, 40)]
 
 
-def test_of_a_flood_the_oldest_are_told_by_the_newest() -> None:
+async def test_of_a_flood_the_oldest_are_told_between_requests_and_never_within_one() -> None:
     watched = Watched([0.0] * 1000)
     traces = watched.traces()
     for count in range(1, 1001):
+        told = len(watched.tracer.spans)
         end(traces.start(PATH, head()))
+        assert len(watched.tracer.spans) == told
+        await asyncio.sleep(0)
         assert count - len(watched.tracer.spans) < 256
     ids = [span.span_id for span in watched.tracer.spans]
     assert ids == sorted(ids)
+
+
+def test_no_span_ends_before_it_began_though_the_clock_is_put_back() -> None:
+    ahead_ns = time.time_ns() + 10**12
+    note = Note("n", "k", "r", 1, 2, {}, ahead_ns)
+    note.end()
+    assert round(note.ended_ns / 1e9 * 1e9) >= ahead_ns, "also as seconds, as ddtrace takes it"
 
 
 async def test_what_is_not_told_when_a_router_ends_is_told_then() -> None:

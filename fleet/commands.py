@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from fleet.address import completed
 from fleet.away import advised
 from fleet.documents import fill, tables
 from fleet.errors import Finding, Refused, SpecError
@@ -26,6 +27,17 @@ from fleet.spec import Loaded, load
 from fleet.terraform import FILE as TFVARS
 from fleet.terraform import tfvars
 
+
+class _Address(click.ParamType[str]):
+    """Of Nomad's or Consul's HTTP API, with its scheme."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return completed(value) or self.fail(f"{value!r} is no address: write http://HOST:PORT", param, ctx)
+
+
+ADDRESS = _Address()
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _DOCUMENTS = Path("docs")
@@ -122,7 +134,7 @@ def render(source: Source, out: Path | None, to_stdout: bool, jobs: tuple[str, .
 
 @click.command()
 @described
-@click.option("--address", envvar="NOMAD_ADDR", help="Nomad's HTTP API; NOMAD_ADDR does the same.  [default: fleet.nomad]")
+@click.option("--address", type=ADDRESS, envvar="NOMAD_ADDR", help="Nomad's HTTP API; NOMAD_ADDR does the same.  [default: fleet.nomad]")
 def validate(source: Source, address: str | None) -> None:
     """Ask a real Nomad whether it would take every job.
 

@@ -21,7 +21,7 @@ import aiohttp
 import click
 
 from fleet.away import advised
-from fleet.commands import Source
+from fleet.commands import ADDRESS, Source
 from fleet.consul import Consul
 from fleet.errors import StackError, Unreachable
 from fleet.explained import explained, published
@@ -47,7 +47,7 @@ class Place:
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("--spec", "path", type=_FILE, default=Path("jobs/fleet.toml"), show_default=True, help="The fleet description."),
     click.option("--state", type=click.Path(path_type=Path), default=tools.CHECKOUT / ".warmfleet", help=_STATE),
-    click.option("--consul", envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API; CONSUL_HTTP_ADDR does the same."),
+    click.option("--consul", type=ADDRESS, envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API; CONSUL_HTTP_ADDR does the same."),
     click.option("--fleet", help="The fleet's name.  [default: fleet.name]"),
 )
 
@@ -71,9 +71,9 @@ def place_of(path: Path, state: Path, consul: str | None, fleet: str | None) -> 
     if local is not None and local.address("consul"):
         return Place(Names(fleet or local.fleet), local.address("consul"))
     if consul and fleet:
-        return Place(Names(fleet), _with_scheme(consul))
+        return Place(Names(fleet), consul)
     described = Source(path, (), (), Path()).load().spec.fleet
-    return Place(Names(fleet or described.name), _with_scheme(consul or described.consul))
+    return Place(Names(fleet or described.name), consul or described.consul)
 
 
 @click.command()
@@ -164,7 +164,3 @@ async def _ask(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
             return answer
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return {}
-
-
-def _with_scheme(address: str) -> str:
-    return address if "://" in address else f"http://{address}"

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from fleet.address import HTTP_API
 from fleet.policy import LogVolume, Policy
 from fleet.provider import Provider
 from fleet.serving import STRICT, Capability, Label, Price, Slo, Strategy
@@ -31,8 +32,8 @@ class Fleet:
     region: Annotated[str, Field(description="Nomad region")] = "global"
     namespace: Annotated[str, Field(description="Nomad namespace")] = "default"
     datacenters: Annotated[tuple[str, ...], Field(min_length=1, description="Nomad datacenters")] = ("dc1",)
-    consul: Annotated[str, Field(pattern=r"^https?://", description="Consul HTTP API as the tasks reach it")] = "http://127.0.0.1:8500"
-    nomad: Annotated[str, Field(pattern=r"^https?://", description="Nomad HTTP API as the tasks reach it")] = "http://127.0.0.1:4646"
+    consul: Annotated[str, Field(pattern=HTTP_API, description="Consul HTTP API as the tasks reach it")] = "http://127.0.0.1:8500"
+    nomad: Annotated[str, Field(pattern=HTTP_API, description="Nomad HTTP API as the tasks reach it")] = "http://127.0.0.1:4646"
     redis: Annotated[str, Field(pattern=r"^(rediss?://.*)?$", description="Redis URL; empty: found through Consul")] = ""
     shutdown_delay_s: Annotated[
         Seconds, Field(alias="shutdown_delay", description="pause between leaving Consul and the stop signal, in which routers learn of it")

@@ -16,7 +16,7 @@ from typing import TypeVar
 import click
 
 from fleet.away import advised
-from fleet.commands import Source, described
+from fleet.commands import ADDRESS, Source, described
 from fleet.consul import Consul
 from fleet.deploy.target import loaded_locally, local_system
 from fleet.errors import Conflict
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @click.command()
 @described
-@click.option("--consul", "address", envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API; CONSUL_HTTP_ADDR does the same.")
+@click.option("--consul", "address", type=ADDRESS, envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API; CONSUL_HTTP_ADDR does the same.")
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Folder of a local system, as `warmfleet up` makes it.")
 @click.option("--withdraw", is_flag=True, help="Remove the published description instead.")
 def reload(source: Source, address: str | None, state: Path | None, withdraw: bool) -> None:
@@ -40,15 +40,14 @@ def reload(source: Source, address: str | None, state: Path | None, withdraw: bo
     """
     loaded, where = place(source, address, state)
     fleet = loaded.spec.fleet
-    url = where if "://" in where else f"http://{where}"
-    click.echo(f"to Consul at {url}")
+    click.echo(f"to Consul at {where}")
     if withdraw:
-        with advised(url):
-            was_there = withdrawn(url, Names(fleet.name))
+        with advised(where):
+            was_there = withdrawn(where, Names(fleet.name))
         click.echo(f"{fleet.name}: routers go by what they were deployed with" if was_there else f"{fleet.name}: nothing was published")
     else:
-        with advised(url):
-            asyncio.run(_with(url, lambda consul: publish(consul, loaded)))
+        with advised(where):
+            asyncio.run(_with(where, lambda consul: publish(consul, loaded)))
         click.echo(f"{fleet.name}: description {loaded.source_hash} is published; GET /health of a router says which one it goes by")
 
 

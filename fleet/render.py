@@ -117,6 +117,8 @@ def _text(environment: jinja2.Environment, template: str, values: Mapping[str, A
         raise SpecError((Finding(file, "", said),)) from error
     except jinja2.TemplateError as error:
         raise SpecError((Finding(file, "", f"cannot be rendered: {error}"),)) from error
+    except UnicodeDecodeError as error:
+        raise SpecError((Finding(file, "", f"or what it includes is not UTF-8 text: {error.reason} at byte {error.start}"),)) from error
 
 
 def _header(template: str) -> str:

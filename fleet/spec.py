@@ -63,7 +63,7 @@ _STAND_INS: Mapping[type, dict[str, Any]] = {
 }
 _PATTERNS = {
     "^[a-z0-9]": "must be lower-case letters, digits and inner hyphens, at most 63 of them, not {input}",
-    "^https?": "must begin with http:// or https://, not {input}",
+    "^https?": "must be http://HOST:PORT or https://HOST:PORT, not {input}",
     "^[0-9a-f]{64}": "must be a SHA-256 hash in 64 lower-case hexadecimal digits, as `warmfleet key` prints it, not {input}",
     "^(https?": "must be an http(s) address without a user, a password or a query",
     "^([A-Z_]": "must be the name of an environment variable in capitals, such as GROQ_API_KEY; the key itself never stands here",

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from fleet.commands import Source, described
+from fleet.commands import ADDRESS, Source, described
 from fleet.deploy.nomad import Delivery
 from fleet.deploy.run import Model
 from fleet.deploy.warmth import Warmth
@@ -31,8 +31,15 @@ from fleet.render import SUFFIX, deadlines, render_jobs
 from fleet.spec import Loaded
 
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
-    click.option("--address", envvar="NOMAD_ADDR", help="Nomad's HTTP API; NOMAD_ADDR does the same.  [default: fleet.nomad]"),
-    click.option("--consul", envvar="CONSUL_HTTP_ADDR", help="Consul's HTTP API; CONSUL_HTTP_ADDR does the same.  [default: fleet.consul]"),
+    click.option(
+        "--address", type=ADDRESS, envvar="NOMAD_ADDR", help="Nomad's HTTP API; NOMAD_ADDR does the same.  [default: fleet.nomad]"
+    ),
+    click.option(
+        "--consul",
+        type=ADDRESS,
+        envvar="CONSUL_HTTP_ADDR",
+        help="Consul's HTTP API; CONSUL_HTTP_ADDR does the same.  [default: fleet.consul]",
+    ),
     click.option(
         "--state",
         type=click.Path(file_okay=False, path_type=Path),
@@ -103,7 +110,7 @@ def find(source: Source, address: str | None, consul: str | None, state: Path | 
         region=fleet.region,
     )
     where = f"the local system, Nomad at {nomad.address}" if record else f"Nomad at {nomad.address}"
-    return Target(loaded, source.templates, nomad, _url(consul) if consul and not record else fleet.consul, where)
+    return Target(loaded, source.templates, nomad, consul if consul and not record else fleet.consul, where)
 
 
 def local_system(state: Path | None) -> Record | None:
@@ -134,8 +141,3 @@ def loaded_locally(source: Source, record: Record) -> Loaded:
             "name the Nomad that you mean (--address or NOMAD_ADDR), or end the local system first (`make down`)"
         )
     return local_jobs.read_over(source.path, overlay, values, source.variables)
-
-
-def _url(address: str) -> str:
-    """Consul's own tools take an address without a scheme."""
-    return address if "://" in address else f"http://{address}"

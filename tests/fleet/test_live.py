@@ -79,7 +79,7 @@ def test_where_nobody_answers_consul_still_knows_the_sentence_and_its_age() -> N
 
 
 def test_a_named_consul_and_fleet_need_no_description() -> None:
-    place = place_of(NOWHERE, NOWHERE, "consul.example:8500", "demo")
+    place = place_of(NOWHERE, NOWHERE, "http://consul.example:8500", "demo")
     assert (place.consul, place.names.fleet) == ("http://consul.example:8500", "demo")
 
 

@@ -165,6 +165,14 @@ def test_a_mistake_in_a_template_names_the_template(tmp_path: Path, name: str, t
         render_jobs(fleet(), tmp_path)
 
 
+def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
+    for template in TEMPLATES.iterdir():
+        (tmp_path / template.name).write_bytes(template.read_bytes())
+    (tmp_path / "redis.nomad.hcl.j2").write_bytes(b"# caf\xe9")
+    with pytest.raises(SpecError, match=r"redis\.nomad\.hcl\.j2: or what it includes is not UTF-8 text: .* at byte 5"):
+        render_jobs(fleet(), tmp_path)
+
+
 def test_a_folder_without_templates_is_named_as_such(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=rf"there is no template router\.nomad\.hcl\.j2 in {tmp_path}; run this in"):
         render_jobs(fleet(), tmp_path)

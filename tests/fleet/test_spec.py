@@ -73,7 +73,11 @@ def test_a_description_is_read_with_units_and_defaults(tmp_path: Path) -> None:
         ("[runtime]", "[runtme]", "fleet.toml:3: runtme: unknown key; did you mean runtime?"),
         ('name = "demo"', "name = 3", "fleet.toml:2: fleet.name: must be text in quotes, not 3"),
         ('name = "demo"', 'name = "De mo"', "fleet.toml:2: fleet.name: must be lower-case letters, digits and inner hyphens"),
-        ('name = "demo"', 'consul = "localhost"', "fleet.toml:2: fleet.consul: must begin with http:// or https://"),
+        (
+            'name = "demo"',
+            'consul = "localhost"',
+            'fleet.toml:2: fleet.consul: must be http://HOST:PORT or https://HOST:PORT, not "localhost"',
+        ),
         ('name = "demo"', 'datacenters = "dc1"', 'fleet.toml:2: fleet.datacenters: must be an array, such as ["dc1"]'),
         ('name = "demo"', "datacenters = []", "fleet.toml:2: fleet.datacenters: needs at least 1 entry"),
         ('driver = "raw_exec"', 'driver = "podman"', "fleet.toml:4: runtime.driver: must be 'docker' or 'raw_exec', not \"podman\""),

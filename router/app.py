@@ -52,7 +52,7 @@ from router.providers.keys import Keys
 from router.records import tracing
 from router.records.access import AccessLog, share
 from router.relay import protocol as relaying
-from router.relay.protocol import Lines
+from router.relay.protocol import Protocols
 from router.replicas.snapshot import Snapshot
 from router.sessions.redis import RedisSessions
 from router.tally import Tally
@@ -76,7 +76,7 @@ class Wired:
     spec: Spec
     plane: DataPlane
     store: RedisSessions
-    protocol: Lines
+    protocol: Protocols
     app: FastAPI
 
 
@@ -94,7 +94,7 @@ def wire(
     """
     plane, store = _plane(spec)
     plane.traces = traces = tracing.from_process(spec.datadog, plane.random, plane.random_bits)
-    protocol = Lines(plane)
+    protocol = Protocols(plane)
     keys = Keys(environment, _keys_file(environment))
     abroad, simulations = Abroad(keys, plane.tally, plane.clock), Simulations(plane)
     plane.recorder.collectors.append(status.collector(plane, lambda: abroad.missing))
@@ -248,7 +248,7 @@ def _plane(spec: Spec) -> tuple[DataPlane, RedisSessions]:
 
 
 def _parts(
-    spec: Spec, consul: Consul, plane: DataPlane, store: RedisSessions, protocol: Lines, *, end: WorkersEnd | None
+    spec: Spec, consul: Consul, plane: DataPlane, store: RedisSessions, protocol: Protocols, *, end: WorkersEnd | None
 ) -> list[Coroutine[Any, Any, None]]:
     """What runs beside the requests."""
     names = Names(spec.fleet.name)
@@ -292,7 +292,7 @@ def _must_not_end(task: asyncio.Task[None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def sweep_forever(plane: DataPlane, protocol: Lines) -> None:
+async def sweep_forever(plane: DataPlane, protocol: Protocols) -> None:
     """All clocks, without a timer per request."""
     rounds, knocks = 0, Knocks(plane.limits.connect_s)
     while True:
@@ -321,7 +321,7 @@ async def _flush_forever(flusher: statsd.Flusher) -> None:
         flusher.last()
 
 
-async def _stop(plane: DataPlane, protocol: Lines) -> None:
+async def _stop(plane: DataPlane, protocol: Protocols) -> None:
     """Ends what the server's own patience (router.drain) has not seen the end of, and lets the last bytes out."""
     for relay in tuple(plane.active):
         relay.stop()

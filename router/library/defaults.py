@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
+from fleet.serving import Capability
 from router.library.data import ModelConfig
 
 MODELS: Final = (
@@ -33,16 +34,7 @@ MODELS: Final = (
         cost_per_1k_tokens=0.006,
         max_tokens=32768,
         avg_latency_ms=700.0,
-        capabilities=(
-            "simple_qa",
-            "complex_reasoning",
-            "code_generation",
-            "creative_writing",
-            "summarization",
-            "translation",
-            "analysis",
-            "general",
-        ),
+        capabilities=get_args(Capability),
         quality_score=0.88,
         max_concurrent_requests=16,
     ),

@@ -33,7 +33,7 @@ _ONE_HOST: Final = "A request says its Host once (RFC 9112, 3.2); send one Host 
 _FROM_THE_NEXT_SWEEP: Final = -1.0  # instead of a look at the clock after every answer
 
 
-class Lines:
+class Protocols:
     """Makes the protocol of each connection to one data plane, for uvicorn, and has what they share.
 
     `lines_open`: those that are there, for the sweep. `leaving_at`: since when the router is being stopped: every answer is then the last
@@ -53,10 +53,10 @@ class Lines:
 class RouterProtocol(HttpToolsProtocol):
     """One caller's connection."""
 
-    def __init__(self, lines: Lines, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+    def __init__(self, shared: Protocols, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.plane = lines.plane
-        self._lines = lines
+        self.plane = shared.plane
+        self._shared = shared
         self.url = b""
         self._exchange: Exchange | None = None  # the one whose message is being read
         self._running: Exchange | None = None  # the one that is being answered
@@ -75,7 +75,7 @@ class RouterProtocol(HttpToolsProtocol):
         self.write = transport.write
         self._idle_since = self.plane.clock()
         self._is_at_rest = True
-        self._lines.lines_open.add(self)
+        self._shared.lines_open.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._is_at_rest:
@@ -109,12 +109,12 @@ class RouterProtocol(HttpToolsProtocol):
 
     def _recognised(self, data: bytes) -> bool:
         """A whole request of a shape that is known needs no parser. False: this is something else."""
-        if self._lines.leaving_at is not None:
+        if self._shared.leaving_at is not None:
             return False
         shape = self._shape
         read = shape.read(data) if shape is not None else None
         if shape is None or read is None:
-            found = self._lines.shapes.of(data)
+            found = self._shared.shapes.of(data)
             if found is None:
                 return False
             shape, read = found
@@ -137,7 +137,7 @@ class RouterProtocol(HttpToolsProtocol):
                 self.data_received(data[at : at + _MOST_HEAD_BYTES])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lines.lines_open.discard(self)
+        self._shared.lines_open.discard(self)
         cycle: Any = self.cycle
         exchange: Exchange | None = cycle if isinstance(cycle, Exchange) else None
         queued = [each for each, _ in self.pipeline]
@@ -205,10 +205,10 @@ class RouterProtocol(HttpToolsProtocol):
         parser = self.parser
         head, has_host = headers.read_request(self.headers), headers.names_its_host(self.headers)
         if self._fresh is not None:
-            self._lines.shapes.learn(self._fresh, self.url, self.headers)
+            self._shared.shapes.learn(self._fresh, self.url, self.headers)
             self._fresh = None
         self.headers = []  # they have been read; a stream may be long
-        keep_alive = parser.should_keep_alive() and self._lines.leaving_at is None
+        keep_alive = parser.should_keep_alive() and self._shared.leaving_at is None
         old = (not keep_alive or head.has_connection) and parser.get_http_version() == "1.0"
         exchange = self._exchange = Exchange(self, self.url, dialect, head, keep_alive and not old, not old)
         if parser.should_upgrade():
@@ -291,7 +291,7 @@ class RouterProtocol(HttpToolsProtocol):
         for name, value in fields:
             super().on_header(name, value)
         super().on_headers_complete()
-        if self._lines.leaving_at is not None and self.cycle is not None:
+        if self._shared.leaving_at is not None and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def _upgrade(self) -> None:
@@ -340,9 +340,9 @@ class RouterProtocol(HttpToolsProtocol):
 
     def _idle_until(self, since: float) -> float:
         """A connection at rest is not closed at once when the router stops: its next request may be on the way, and would be lost."""
-        if self._lines.leaving_at is None:
+        if self._shared.leaving_at is None:
             return since + self.timeout_keep_alive
-        return max(since, self._lines.leaving_at) + min(_LAST_CHANCE_S, self.plane.limits.drain_s / 2)
+        return max(since, self._shared.leaving_at) + min(_LAST_CHANCE_S, self.plane.limits.drain_s / 2)
 
     def _answering(self) -> bool:
         """A whole request is at work, so that the connection must stay."""
@@ -353,13 +353,13 @@ class RouterProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._lines.leaving_at is not None:
+        if self._shared.leaving_at is not None:
             self._idle_since = self.plane.clock()
 
     def shutdown(self) -> None:
         """The router is being stopped: the newest answer says that it is the last one, unless its head has gone out already."""
-        if self._lines.leaving_at is None:
-            self._lines.leaving_at = self.plane.clock()
+        if self._shared.leaving_at is None:
+            self._shared.leaving_at = self.plane.clock()
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete:
             self._unset_keepalive_if_required()

@@ -46,6 +46,8 @@ class Carried:
     memory: Memory = Memory()
     level: Level = "low"
     published: ModelState | None = None
+    stands: int = 0
+    """Replicas that it may have until it is seen again: those that were ordered, and those that have a place."""
 
 
 @dataclass(frozen=True, slots=True)

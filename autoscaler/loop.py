@@ -146,14 +146,14 @@ class Loop:
 
     def _gpus_of(self, held: Sequence[Status]) -> int:
         """Of models that are not known in this pass: what they were last seen with, or all that they may have."""
-        known = {status.model for status in held if status.model in self._observer.carried}
-        counts = [(self.spec.model(s.model), s.desired if s.model in known else self.spec.model(s.model).replicas.max) for s in held]
-        return sum(model.gpus * count for model, count in counts)
+        carried, models = self._observer.carried, [self.spec.model(status.model) for status in held]
+        return sum(model.gpus * (carried[model.name].stands if model.name in carried else model.replicas.max) for model in models)
 
     async def _done(self, look: Look, decision: Decision, *, publishes: bool) -> Status:
         status = _status(look, decision)
         status, memory = await self._actor.act(look, decision, status)
-        carried = self._observer.carried[look.model.name] = replace(look.carried, level=status.level)
+        stands = max(decision.order, look.snapshot.capacity.desired, look.snapshot.capacity.placed)
+        carried = self._observer.carried[look.model.name] = replace(look.carried, level=status.level, stands=stands)
         if not publishes:
             self._observer.carried[look.model.name] = replace(carried, memory=memory)
             return status

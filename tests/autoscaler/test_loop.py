@@ -549,6 +549,18 @@ async def test_gpus_of_a_model_that_is_held_are_not_given_to_another() -> None:
     assert [order.count for order in world.orders] == [2]  # the held one may have all its ten
 
 
+async def test_gpus_that_a_held_model_has_not_given_up_yet_are_not_given_to_another() -> None:
+    world, rules = World(count=2, flying=1.8), spec("large-model", "small-model", gpu_budget=4)
+    models = tuple(replace(model, engine="vllm") for model in rules.models)
+    loop = loop_in(world, replace(rules, models=models))
+    await passes(loop, world, 6)
+    assert "large-model 2 -> 1: " in world.said[-2].sentence  # it drains, and still has two
+    world.nomad_errors, world.flying = {"warmfleet-large-model": Unreachable("Nomad at x does not answer")}, 5.6
+    status = await passes(loop, world, 12)
+    assert world.orders == []
+    assert "limited to 2 by the budget of 4 GPUs" in status.sentence
+
+
 def left(**change: object) -> ModelState:
     state = ModelState(model="small-model", desired=1, placed=1, ready=1, cold_start_p50_s=1.0, cold_start_p90_s=1.0, updated_at=NOW)
     return replace(state, **change)  # type: ignore[arg-type]

@@ -23,6 +23,9 @@ from fleet.local.processes import Process, is_alive, listens, spawn, terminate, 
 READY_S = 60.0
 _STOP_S = 20.0
 
+# A socket for the task's own questions to Nomad, which ours do not ask; in a long folder its path is longer than a socket's may be.
+_HARMLESS = "error creating task api socket"
+
 # Without this the agent probes the clouds' metadata addresses, and dies at start where AWS_CA_BUNDLE is set.
 _NO_CLOUDS = "env_aws,env_gce,env_azure,env_digitalocean"
 
@@ -131,10 +134,11 @@ def stop(agent: Agent) -> None:
 
 
 def log_tail(log: Path, lines: int = 12) -> str:
-    """The last lines of a log, indented; empty where there is none."""
+    """The last lines of a log, indented, without what Nomad says of every task and means nothing; empty where there is none."""
     if not log.exists():
         return ""
-    return "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-lines:])
+    said = [line for line in log.read_text(errors="replace").splitlines() if _HARMLESS not in line]
+    return "\n".join(f"    {line}" for line in said[-lines:])
 
 
 def _folder(state: Path, name: str) -> Path:

@@ -97,8 +97,13 @@ def document(found: Status) -> dict[str, Any]:
 
 def urls(record: Record) -> str:
     nomad = record.address("nomad")
-    pages = "/ui" if agents.has_web_pages(nomad) else "   (API only: built from source, without web pages)"
-    return f"  router      {record.router}\n  Nomad       {nomad}{pages}\n  Consul      {record.address('consul')}/ui"
+    pages = "/ui" if nomad and agents.has_web_pages(nomad) else "   (API only: built from source, without web pages)"
+    rows = {
+        "router": record.router,
+        "Nomad": nomad and nomad + pages,
+        "Consul": record.address("consul") and f"{record.address('consul')}/ui",
+    }
+    return "\n".join(f"  {name:11} {url}" for name, url in rows.items() if url)
 
 
 def next_steps(record: Record, *, asks_for_key: bool) -> str:

@@ -9,8 +9,10 @@ import contextlib
 import importlib.util
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fleet.errors import ControlPlaneError, Refused, StackError
 from fleet.local import status
@@ -36,13 +38,29 @@ def read(checkout: Path, values: Sequence[str], variables: Sequence[str]) -> Loa
 
 
 def read_over(fleet: Path, overlay: Path, values: Sequence[str], variables: Sequence[str]) -> Loaded:
-    """A description, its overlay for one machine, the machine's values, every model's weights, then `variables`.
+    """A description, its overlay for one machine, the machine's values, weights where the overlay says none, then `variables`.
 
     Raises: SpecError.
     """
-    models = load(fleet, var_files=[overlay], variables=[*values, *variables]).spec.models
-    weights = [f"model.{m.name}.weights={bundled_weights()}" for m in models if m.engine == "llamacpp"]
+    rows = _rows(overlay)
+    own = {row["name"] for row in rows if "weights" in row}
+    lacking = [_bundled(row["name"]) for row in rows if row.get("engine") == "llamacpp" and row["name"] not in own]
+    models = load(fleet, var_files=[overlay], variables=[*values, *lacking, *variables]).spec.models
+    weights = [_bundled(m.name) for m in models if m.engine == "llamacpp" and m.name not in own]
     return load(fleet, var_files=[overlay], variables=[*values, *weights, *variables])
+
+
+def _rows(overlay: Path) -> list[Mapping[str, Any]]:
+    """Its models; none where it cannot be read, which `load` says better."""
+    try:
+        rows = tomllib.loads(overlay.read_text()).get("model", [])
+    except (OSError, ValueError):
+        return []
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)] if isinstance(rows, list) else []
+
+
+def _bundled(model: object) -> str:
+    return f"model.{model}.weights={bundled_weights()}"
 
 
 def machine_values(ports: Ports, tools: Tools) -> list[str]:
@@ -135,7 +153,14 @@ def _complaints(nomad: Nomad, stack: Record, parts: Sequence[status.Part], waite
             yield _death(nomad, job_id, part)
         elif waited_s > _PLACED_AFTER_S and not part.is_complete:
             for unplaced in nomad.unplaced(job_id):
-                yield f"{part.name} has no place on this machine: {unplaced.why}; lower its cpu or memory in jobs/local.toml"
+                yield f"{part.name} has no place on this machine: {unplaced.why}; {_room(unplaced.why)}"
+
+
+def _room(why: str) -> str:
+    """What makes room. Nomad sets 300 MB of the disk with the state folder aside for each task."""
+    if "disk" in why:
+        return "free 2 GB of the disk with the state folder, or name a folder elsewhere: `warmfleet up --state FOLDER`"
+    return "lower its cpu or memory in jobs/local.toml"
 
 
 def _death(nomad: Nomad, job_id: str, part: status.Part) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from fleet.nomad import Allocation, JobInfo, Nomad
 from fleet.state import decode_pause
 
 GIVE_UP_AFTER_RESTARTS = 2
+_LAST_LINES = 5
 OUR_PARTS = ("redis", "router", "autoscaler")
 
 
@@ -81,7 +82,7 @@ def look(state: Path) -> Status:
     autoscaler = paused = ""
     if not problems:
         try:
-            parts = look_at_parts(record)
+            parts = look_at_parts(replace(record, parts=_deployed(record)))
             autoscaler, paused = asyncio.run(_scaling(record))
         except ControlPlaneError as error:
             problems.append(str(error))
@@ -94,6 +95,13 @@ def look_at_parts(record: Record) -> tuple[Part, ...]:
     nomad, names = Nomad(record.address("nomad")), Names(record.fleet)
     seen = asyncio.run(_instances(record.address("consul"), {_service(names, part) for part in record.parts}))
     return tuple(_part(nomad, names, part, seen) for part in record.parts)
+
+
+def _deployed(record: Record) -> tuple[str, ...]:
+    """The parts as `up` began them, and what was deployed since. Raises: ControlPlaneError."""
+    prefix = Names(record.fleet).job("")
+    ids = (info.job_id for info in Nomad(record.address("nomad")).jobs(prefix) if not info.stopped)
+    return (*record.parts, *sorted({job_id.removeprefix(prefix) for job_id in ids} - set(record.parts)))
 
 
 async def _scaling(record: Record) -> tuple[str, str]:
@@ -155,7 +163,7 @@ def _dead_agents(record: Record) -> Iterable[str]:
         if agent is None:
             yield f"{name} was never started"
         elif not is_alive(agent.process):
-            yield f"{name} (process {agent.process.pid}) has ended; the end of {agent.log}:\n{log_tail(agent.log)}"
+            yield f"{name} (process {agent.process.pid}) has ended; the end of {agent.log}:\n{log_tail(agent.log, _LAST_LINES)}"
 
 
 def _is_under_way(record: Record) -> bool:

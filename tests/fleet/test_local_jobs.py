@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from fleet.errors import Refused, StackError
+from fleet.errors import Refused, SpecError, StackError
 from fleet.local import jobs, ports, tools
 from fleet.local.agents import Agent
 from fleet.local.processes import Process
@@ -22,10 +22,13 @@ PROGRAMS = tools.Tools(consul=Path("/bin/consul"), nomad=Path("/bin/nomad"), red
 VALUES = jobs.machine_values(ports.block(20000), PROGRAMS)
 
 
-def job(job_id: str, script: str, *, cpu: int = 10, service: str = "") -> str:
+def job(job_id: str, script: str, *, cpu: int = 10, disk: int = 300, service: str = "") -> str:
     return f"""
 job "{job_id}" {{
   group "main" {{
+    ephemeral_disk {{
+      size = {disk}
+    }}
     network {{
       port "http" {{}}
     }}
@@ -81,6 +84,34 @@ def test_what_the_user_says_wins_over_the_machine() -> None:
     assert spec.model("small-model").weights == "/my.gguf"
 
 
+THIRD = """
+[[model]]
+name = "third-model"
+engine = "llamacpp"
+cold_start = "5s"
+capacity = {{ concurrency = 2, requests_per_min = 60 }}
+{weights}
+"""
+
+
+@pytest.mark.parametrize(("said", "used"), [("", ""), ('weights = "/my.gguf"', "/my.gguf")])
+def test_a_model_of_the_overlay_runs_on_the_weights_that_it_names_and_else_on_the_bundled_ones(
+    tmp_path: Path, said: str, used: str
+) -> None:
+    overlay = tmp_path / "local.toml"
+    overlay.write_text((tools.CHECKOUT / "jobs" / "local.toml").read_text() + THIRD.format(weights=said))
+    spec = jobs.read_over(tools.CHECKOUT / "jobs" / "fleet.toml", overlay, VALUES, ()).spec
+    assert spec.model("third-model").weights == (used or str(jobs.bundled_weights()))
+    assert spec.model("small-model").weights == str(jobs.bundled_weights())
+
+
+@pytest.mark.parametrize("broken", ["[[model", 'model = "none"', "model = [1]", "[[model]]\nengine = 'llamacpp'"])
+def test_what_is_wrong_with_the_overlay_is_said_of_the_overlay(tmp_path: Path, broken: str) -> None:
+    (tmp_path / "local.toml").write_text(broken)
+    with pytest.raises(SpecError, match=r"local\.toml"):
+        jobs.read_over(tools.CHECKOUT / "jobs" / "fleet.toml", tmp_path / "local.toml", VALUES, ())
+
+
 def test_jobs_are_rendered_into_a_folder_in_the_order_of_their_needs(tmp_path: Path) -> None:
     rendered = jobs.render(jobs.read(tools.CHECKOUT, VALUES, ()), tools.CHECKOUT / "templates", tmp_path / "jobs")
     assert list(rendered) == ["redis", "small-model", "large-model", "router", "autoscaler"]
@@ -101,8 +132,8 @@ class TestOnNomad:
         jobs.deregister(record, 20.0)
         assert Nomad(nomad_server.address).job(f"{record.fleet}-model") is None
 
-    def run(self, stack: Record, script: str, *, check: str = "true", cpu: int = 10) -> list[Sequence[Part]]:
-        text = job(f"{stack.fleet}-model", script, cpu=cpu, service=service(f"{stack.fleet}-model", check))
+    def run(self, stack: Record, script: str, *, check: str = "true", cpu: int = 10, disk: int = 300) -> list[Sequence[Part]]:
+        text = job(f"{stack.fleet}-model", script, cpu=cpu, disk=disk, service=service(f"{stack.fleet}-model", check))
         jobs.register(stack.address("nomad"), {"model": text}, lambda _: None)
         shown: list[Sequence[Part]] = []
         jobs.await_passing(stack, shown.append, 40.0)
@@ -122,9 +153,17 @@ class TestOnNomad:
         with pytest.raises(StackError, match=r"(?s)model does not start: model: Exit Code: 3.*no weights here"):
             self.run(stack, "echo no weights here >&2; exit 3", check="false")
 
-    def test_what_has_no_place_ends_the_waiting_with_the_reason(self, stack: Record) -> None:
-        with pytest.raises(StackError, match=r"model has no place on this machine: cpu exhausted"):
-            self.run(stack, "exec sleep 1000", cpu=900_000)
+    @pytest.mark.parametrize(
+        ("cpu", "disk", "said"),
+        [
+            (900_000, 300, "cpu exhausted.*; lower its cpu"),
+            (10, 900_000_000, "disk exhausted.*; free 2 GB of the disk with the state folder"),
+        ],
+        ids=["cpu", "disk"],
+    )
+    def test_what_has_no_place_ends_the_waiting_with_the_reason_and_what_to_do(self, stack: Record, cpu: int, disk: int, said: str) -> None:
+        with pytest.raises(StackError, match=rf"model has no place on this machine: {said}"):
+            self.run(stack, "exec sleep 1000", cpu=cpu, disk=disk)
 
     def test_a_job_that_nomad_refuses_is_named(self, stack: Record) -> None:
         with pytest.raises(Refused, match=r"^model: .*"):

@@ -100,6 +100,18 @@ def test_what_is_wrong_with_a_stack_is_said(tmp_path: Path, record: Record, said
     assert said in "\n".join(found.problems)
 
 
+def test_of_the_log_of_an_agent_that_ended_the_last_lines_that_mean_something_are_said(tmp_path: Path) -> None:
+    log = tmp_path / "nomad.log"
+    noise = "[WARN] task_hook.api: error creating task api socket: path=/a/long/one"
+    log.write_text("\n".join(["old"] * 20 + ["the reason"] + [noise] * 20))
+    dead = agents.Agent("nomad", "http://127.0.0.1:1", GONE, log)
+    records.write(tmp_path, Record(phase="up", owner=GONE, agents=(agent("consul", THIS), dead)))
+    said = "\n".join(status.look(tmp_path).problems)
+    assert said.endswith("the reason")
+    assert noise not in said
+    assert said.count("old") == 4
+
+
 @pytest.mark.parametrize(
     ("record", "advised"),
     [
@@ -212,6 +224,12 @@ class TestWithAgents:
         api.register(api.parse(SLEEPER))
         assert wait_until(lambda: any(a.client_status == "running" for a in api.allocations("t-sleeper")), DEADLINE_S)
         return record
+
+    def test_a_job_that_was_deployed_later_is_a_part_until_it_is_stopped(self, state: Path, running: Record) -> None:
+        records.write(state, replace(running, parts=()))
+        assert [(part.name, part.running) for part in status.look(state).parts] == [("sleeper", 1)]
+        Nomad(running.address("nomad")).deregister("t-sleeper", purge=False)
+        assert status.look(state).parts == ()
 
     @pytest.mark.parametrize("killed", [(), ("nomad",), ("consul",), ("consul", "nomad")])
     def test_down_leaves_nothing_whoever_was_killed_before(self, state: Path, running: Record, killed: tuple[str, ...]) -> None:

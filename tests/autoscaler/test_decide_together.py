@@ -121,6 +121,13 @@ def test_many_scalings_within_the_hour_space_the_way_down_and_not_the_way_up(
     assert ("scalings" in made.clamps) == ("are many" in says)
 
 
+def test_a_cooldown_that_is_longer_than_a_step_of_the_hour_holds_after_many_scalings_too() -> None:
+    seen = case(settings().model, 3, 0.0, scaled_at=tuple(NOW - 60 * age for age in (50, 40, 30, 25, 20, 12))).snapshot
+    made = decide(seen, settings(cooldown_down_s=1200), Memory())
+    assert (made.order, "6 scalings in the last hour are many: again in 8 min" in made.sentence) == (3, True)
+    assert "scalings" in made.clamps
+
+
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=12), st.sampled_from([1, 2, 3, 6, 12]), st.integers(0, 1800))
 def test_the_way_down_is_never_closed_for_longer_than_a_step_of_the_hour_or_the_cooldown(
     ages_s: list[int], per_hour: int, cooldown_s: int

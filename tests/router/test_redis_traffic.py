@@ -69,7 +69,7 @@ async def test_what_comes_while_a_batch_is_written_waits_for_the_next_one(redis_
     store, name = RedisSessions(redis_server.url, 3600.0, time.monotonic), f"steady-{uuid.uuid4().hex}"
     began, before = time.monotonic(), await calls(redis_server, "evalsha")
     task = asyncio.create_task(store.write_forever())
-    for number in range(5000):  # at every step of the loop one of a few
+    for number in range(50_000):  # at every step of the loop one of a few
         store.remember(f"{name}-{number % 16}", Session(selector=1, generation=number))
         await asyncio.sleep(0)
     await until(lambda: not store.queued(), 60)

@@ -3,7 +3,8 @@
 WARMFLEET_SPEC is the path of the fleet description, WARMFLEET_HOST and WARMFLEET_PORT the address of the status pages;
 NOMAD_TOKEN and CONSUL_HTTP_TOKEN, or the CONSUL_TOKEN that Nomad gives a task, are the tokens where ACLs are on.
 DD_API_KEY and DD_APP_KEY let it read Datadog, DD_AGENT_HOST tell it. Several may run: one leads, the others stand by.
-SIGTERM and SIGINT end it after the pass that is under way; then what is remembered is written down and the lead is given away.
+SIGTERM and SIGINT end it after the pass that is under way; then what is remembered is written down, what drains serves again, and the lead
+is given away.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ async def _serve(wired: Wired, stop: asyncio.Event, config: uvicorn.Config) -> N
         await passes
         server.should_exit = True
         await serving
-        await wired.forecasts.close(leads=wired.lease.standing().leads)
+        await asyncio.gather(wired.forecasts.close(leads=wired.lease.standing().leads), wired.loop.leave())
         released.set()
         await leading
         for task in beside:

@@ -24,7 +24,7 @@ from autoscaler.jobs import Jobs
 from autoscaler.lease import Lease
 from autoscaler.level import level
 from autoscaler.log_rules import LogRules
-from autoscaler.look import Forecasts, Look, Observer
+from autoscaler.look import Carried, Forecasts, Look, Observer
 from autoscaler.memories import Memories
 from autoscaler.pause import Pauses
 from autoscaler.scrape import Metrics
@@ -95,6 +95,20 @@ class Loop:
                 self._tell(status)
             self.ports.forecasts.keep(leads=leads)
         self.board.passed_at = self.ports.clock()
+
+    async def leave(self) -> None:
+        """What drains serves again, before the lead is given away: nobody may come who goes on with it. Raises nothing."""
+        if self.ports.lease.standing().leads:
+            await asyncio.gather(*(self._given_back(carried) for carried in self._observer.carried.values()))
+
+    async def _given_back(self, carried: Carried) -> None:
+        told = carried.published
+        if told is None or not told.draining or carried.memory.drain.phase == "stopping":
+            return
+        try:
+            await self.ports.states.publish(replace(told, draining=(), updated_at=self.ports.clock()))
+        except ControlPlaneError:
+            return  # who leads next tells the routers so
 
     async def _hands(self) -> tuple[str, bool]:
         """Why nothing may be ordered, or empty; and whether this one leads."""

@@ -504,6 +504,36 @@ async def test_a_pause_ends_a_drain() -> None:
     assert world.published[-1].draining == ()
 
 
+async def test_what_drains_serves_again_when_the_leader_leaves() -> None:
+    world = World(count=2)
+    loop = loop_in(world)
+    await passes(loop, world, 6)
+    assert world.published[-1].draining == ("alloc-1",)
+    await loop.leave()
+    assert (world.published[-1].draining, world.published[-1].updated_at) == ((), world.now)
+
+
+async def test_a_victim_that_nomad_was_told_to_stop_stays_one_when_the_leader_leaves() -> None:
+    world = World(count=2, lingering=0)
+    loop = loop_in(world)
+    await passes(loop, world, 8)
+    assert (world.count, world.published[-1].draining) == (1, ("alloc-1",))
+    await loop.leave()
+    assert world.published[-1].draining == ("alloc-1",)
+
+
+async def test_who_leaves_without_the_lead_or_without_consul_says_nothing() -> None:
+    world = World(count=2)
+    loop = loop_in(world)
+    await passes(loop, world, 6)
+    before = len(world.published)
+    world.publish_error = Unreachable("Consul does not answer")
+    await loop.leave()
+    world.publish_error, world.lease.now = None, Standing(1, "stands by: one leads")
+    await loop.leave()
+    assert len(world.published) == before
+
+
 async def test_a_forecast_is_asked_for_where_a_rule_wants_one_and_shown() -> None:
     world = World(prophet=Prophet(Forecast(3, 2, 5, 0, "load 2.0 replicas")))
     loop = loop_in(world, spec(policy=(Policy(kind="forecast"),)))

@@ -14,10 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from fleet.cli import main
+from fleet.consul import Consul
 from fleet.metrics import IN_FLIGHT
 from fleet.names import GROUP, Names
 from fleet.nomad import Nomad
 from fleet.recorder import Recorder
+from fleet.state import decode
 from tests import servers
 from tests.contract.autoscaler_program import Program, autoscaler, description
 from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, router, until
@@ -95,6 +97,30 @@ async def test_a_leader_that_is_killed_is_replaced_by_one_that_goes_on(nomad_ser
         assert await asyncio.wait_for(standby.process.wait(), 30) == 0
         left = await command("explain", MODEL, *place)
         assert "no autoscaler answers; this is what one left in Consul" in left
+
+
+async def test_what_drains_serves_again_when_the_only_autoscaler_is_told_to_stop(nomad_server: servers.NomadServer, tmp_path: Path) -> None:
+    names, nomad, demand, consul = own_names(), Nomad(nomad_server.address), Recorder(), Consul(nomad_server.consul)
+    document = tmp_path / "fleet.json"
+    slow = {"interval": "4s", "window": "4s", "max_age": "30s"}  # routers are given two intervals to see who drains
+    document.write_text(json.dumps(description(names, nomad_server, **slow)))
+    demand.gauge(IN_FLIGHT, MODEL, value=2.8)
+
+    async def draining() -> tuple[str, ...]:
+        told, _ = await consul.document(names.model_state(MODEL))
+        return decode(told).draining if told else ()
+
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(consul.close)
+        stack.enter_context(registered(nomad, job_of_sleepers(names)))
+        await stack.enter_async_context(router(demand, names, nomad_server.consul))
+        only = await stack.enter_async_context(autoscaler(document, tmp_path / "log"))
+        await until(lambda: counted(nomad, names), lambda count: count == 2)
+        demand.gauge(IN_FLIGHT, MODEL, value=0.5)
+        await until(draining, bool)
+        only.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(only.process.wait(), 60) == 0
+        assert (await draining(), await counted(nomad, names)) == ((), 2)
 
 
 async def test_a_leader_that_was_frozen_finds_itself_replaced_and_orders_nothing(nomad_server: servers.NomadServer, tmp_path: Path) -> None:

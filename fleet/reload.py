@@ -19,9 +19,10 @@ from fleet.away import advised
 from fleet.commands import ADDRESS, Source, described
 from fleet.consul import Consul
 from fleet.deploy.target import loaded_locally, local_system
-from fleet.errors import Conflict
+from fleet.errors import Conflict, WarmfleetError
 from fleet.names import Names
 from fleet.spec import Loaded, resolved_json
+from fleet.taken import Taken, taken
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ def reload(source: Source, address: str | None, state: Path | None, withdraw: bo
     """Let running routers take over the description.
 
     Routes, models, their SLOs and the routers' limits change at once; nothing is restarted. A description with a mistake is not published.
+    Says how many routers go by it then; exit code 1 where one does not.
     Without --consul and --spec it goes to the local system while it is up, with jobs/local.toml; else to fleet.consul.
     CONSUL_HTTP_TOKEN is used where it is set.
     """
@@ -47,8 +49,8 @@ def reload(source: Source, address: str | None, state: Path | None, withdraw: bo
         click.echo(f"{fleet.name}: routers go by what they were deployed with" if was_there else f"{fleet.name}: nothing was published")
     else:
         with advised(where):
-            asyncio.run(_with(where, lambda consul: publish(consul, loaded)))
-        click.echo(f"{fleet.name}: description {loaded.source_hash} is published; GET /health of a router says which one it goes by")
+            came_of_it = asyncio.run(_with(where, lambda consul: _published(consul, loaded)))
+        click.echo(f"{fleet.name}: {_told(came_of_it)}")
 
 
 def place(source: Source, address: str | None, state: Path | None) -> tuple[Loaded, str]:
@@ -66,6 +68,25 @@ async def publish(consul: Consul, loaded: Loaded) -> None:
     _, index = await consul.document(key)
     if not await consul.put(key, resolved_json(loaded).encode(), index=index):
         raise Conflict(f"somebody else has just published a description at {key}; look whose is right, then reload again")
+
+
+async def _published(consul: Consul, loaded: Loaded) -> Taken:
+    await publish(consul, loaded)
+    return await taken(consul, Names(loaded.spec.fleet.name).router_service, loaded.source_hash)
+
+
+def _told(found: Taken) -> str:
+    """Raises: WarmfleetError: a router goes on by another description."""
+    published = f"description {found.wanted} is published"
+    if found.others:
+        who = ", ".join(f"{url} goes by {digest}" for url, digest in sorted(found.others.items()))
+        advice = "its log says why (description_refused); publish a right one, or take this one back with `warmfleet reload --withdraw`"
+        raise WarmfleetError(f"{published}, but {who}: {advice}")
+    if not found.routers:
+        return f"{published}; no router passes in Consul, the next one that does goes by it"
+    asked = len(found.routers) - found.silent
+    unasked = f"; {found.silent} cannot be asked from here: GET /health of each says which one it goes by" if found.silent else ""
+    return f"{published}, and {asked} of {len(found.routers)} router(s) go by it{unasked}"
 
 
 def withdrawn(address: str, names: Names) -> bool:

@@ -1,7 +1,8 @@
 """How fast the logs in a local folder grow: the log volume where no Datadog is.
 
-Growth is counted per file by its inode, so that a rotation by renaming is no growth and one by truncating is no shrinking. What
-stood there at the first look is not growth. Compressed copies of rotated logs are left out. Looks from a thread, beside the loop.
+Growth is counted per file by its inode, so that a rotation by renaming is no growth and one by truncating is no shrinking; a copy that is
+made before the truncating is told by its size. What stood there at the first look is not growth. Compressed copies of rotated logs are left
+out. Looks from a thread, beside the loop.
 One folder holds the logs of all: each model gets the same number.
 """
 
@@ -25,8 +26,15 @@ Sizes = Mapping[int, int]
 
 
 def grown(before: Sizes, after: Sizes) -> int:
-    """Bytes written between two looks: of a file that is shorter than it was, all of it is new."""
-    return sum(size - before.get(inode, 0) if size >= before.get(inode, 0) else size for inode, size in after.items())
+    """Bytes written between two looks: of a file that is shorter than it was, all of it is new; of a copy, what was not there before."""
+    known = sum(size - before[inode] if size >= before[inode] else size for inode, size in after.items() if inode in before)
+    return known + sum(size - _copied(size, before, after) for inode, size in after.items() if inode not in before)
+
+
+def _copied(size: int, before: Sizes, after: Sizes) -> int:
+    """Bytes of a new file that had stood in another: one that was truncated since, or has the copy's size on the way to its own."""
+    originals = ((was, after[inode]) for inode, was in before.items() if inode in after)
+    return max((was for was, now in originals if was <= size and (now < was or size <= now)), default=0)
 
 
 def sizes(folder: Path) -> Sizes:

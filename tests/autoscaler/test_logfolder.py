@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,11 @@ from autoscaler.signals import LOG_BYTES_PER_MIN, Known, Partial, Signal, Unknow
         ({1: 100}, {1: 100, 2: 30}, 30),
         ({1: 100}, {1: 20}, 20),  # truncated, and written again
         ({1: 100, 2: 5}, {2: 5}, 0),  # removed
+        ({1: 5000}, {1: 0, 2: 5000}, 0),  # copied and truncated
+        ({1: 5000}, {1: 70, 2: 5400}, 470),  # the same, while it was written to
+        ({1: 5000}, {1: 5000, 2: 5000}, 0),  # copied, and not truncated yet
+        ({1: 5000, 2: 5000}, {1: 0, 2: 5000}, 0),
+        ({1: 5000, 2: 30}, {1: 5200, 2: 30, 3: 900}, 1100),  # another file, and no copy
         ({}, {}, 0),
     ],
 )
@@ -50,6 +57,17 @@ async def test_what_is_written_counts_once_and_a_rotation_does_not(tmp_path: Pat
     (tmp_path / "api_server.log.2.gz").write_bytes(b"z" * 9999)
     assert await look(watched, clock) == Known(4500.0, 0.0)
     await look(watched, clock)
+    assert await look(watched, clock) == Known(0.0, 0.0)
+
+
+async def test_a_rotation_that_copies_and_truncates_is_no_flood(tmp_path: Path) -> None:
+    clock = Clock()
+    watched, log = LogFolder(tmp_path, 10, 20, 45, clock), tmp_path / "engine.log"
+    log.write_bytes(b"x" * 5_000_000)
+    for _ in range(3):
+        await look(watched, clock)
+    shutil.copy(log, tmp_path / "engine.log.1")
+    os.truncate(log, 0)
     assert await look(watched, clock) == Known(0.0, 0.0)
 
 

@@ -21,6 +21,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -28,17 +29,18 @@ from fleet import metrics, names, spec
 from fleet.errors import Finding, SpecError, WarmfleetError
 from fleet.rules import is_loopback
 from fleet.spec import Loaded
-from router.app import IS_COMPILED, wire
 from router.errors import NoSocket
 from router.process import listener
-from router.process.server import Giving, Server
 from router.process.supervisor import Supervisor
 from router.records import lines
+
+if TYPE_CHECKING:
+    from router.process.server import Giving
 
 log = logging.getLogger("router")
 
 _PATIENCE_S = 30.0
-_FORM = "compiled" if IS_COMPILED else "not compiled, at about twice the CPU a request of a wheel that `make wheel` makes"
+_NOT_COMPILED = "not compiled, at about twice the CPU a request of a wheel that `make wheel` makes"
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -102,10 +104,13 @@ def _serve(
     giving: Giving | None = None,
     parent: socket.socket | None = None,
 ) -> int:
+    from router.app import IS_COMPILED, wire  # noqa: PLC0415 - half of the start, and 50 MB, that a parent of workers has no use for
+    from router.process.server import Server  # noqa: PLC0415
+
     wired = wire(loaded.spec, description=loaded.source_hash, consul_token=os.environ.get("CONSUL_HTTP_TOKEN") or None, parent=parent)
     form.counted = lambda model, size_bytes: wired.plane.recorder.count(metrics.LOG_BYTES, model, by=size_bytes)
     server = Server(wired, "", "", public, giving)
-    log.info("this router is %s", _FORM)
+    log.info("this router is %s", "compiled" if IS_COMPILED else _NOT_COMPILED)
     gc.freeze()  # what is loaded now stays; the collector need not look at it again
     gc.enable()
     gc.set_threshold(20_000, 20, 50)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from router.plane import DataPlane
+if TYPE_CHECKING:
+    from router.plane import DataPlane
 
 Status = Literal["ok", "degraded", "starting", "stopping"]
 _WORST_FIRST: tuple[Status, ...] = ("stopping", "starting", "degraded", "ok")

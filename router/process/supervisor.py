@@ -15,13 +15,15 @@ import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleet import statsd
 from router.errors import NoAnswer
 from router.health.channel import Awaited, Failing, Give, Given, Line, Sum, Want
 from router.health.ledger import Ledger, Report, recorder
-from router.process.server import Giving
+
+if TYPE_CHECKING:
+    from router.process.server import Giving
 
 log = logging.getLogger(__name__)
 

@@ -24,6 +24,7 @@ from router.replicas.replica import Replica
 from router.replicas.verdict import Verdict, is_loading, verdict
 from router.wire import events, headers
 from router.wire.dialects import is_messages
+from router.wire.instead import instead_of
 from router.wire.messages_answered import Translation
 from router.wire.upstream import Connection
 
@@ -32,6 +33,7 @@ _HOLD_EVENTS_BYTES: Final = 64 * 1024
 _HOLD_BUSY_BYTES: Final = 1024
 _LONGEST_REST_S: Final = 120
 _LOADING_S: Final = 5.0  # after which an engine is asked again, unless its queue could be read before (router.following.load)
+_NO_SUCH_PATH: Final = b'{"message":"Not Found"}'
 _PROBE_EVENT: Final = {Event.SUCCESS: Event.PROBE_OK, Event.FAILURE: Event.PROBE_FAILED, None: Event.PROBE_LEFT}
 
 
@@ -133,13 +135,13 @@ class Attempt:
             return
         connection.send(self, head, body)
 
-    def _may_lack_messages(self, connection: Connection) -> bool:
-        """It was asked for messages, and not by a chat."""
-        return connection.translation is None and is_messages(self._relay.path)
+    def _may_ask_otherwise(self, connection: Connection) -> bool:
+        """It was asked for what the caller asks, and there is something else that means the same."""
+        return connection.translation is None and instead_of(self._relay.path) is not None
 
-    def _ask_by_chat(self, connection: Connection) -> None:
-        """It does not know messages: from now on it is asked by a chat, and for this request at once."""
-        self.replica.lacks_messages = True
+    def _ask_otherwise(self, connection: Connection) -> None:
+        """It lacks the path: from now on it is asked something else, and for this request at once."""
+        self.replica.lacks = frozenset((*self.replica.lacks, self._relay.path.partition(b"?")[0]))
         self.status = 0
         self.connection = None
         connection.release()
@@ -161,6 +163,8 @@ class Attempt:
         parts = connection.parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
+        if self._cannot_count(connection, body):
+            self.status, body = 404, _NO_SUCH_PATH
         if self.status == 200:
             try:
                 self.usage = self._relay.dialect.json_usage(body)
@@ -168,8 +172,8 @@ class Attempt:
                 if headers.is_plain_json(connection.fields):
                     self._failed(UpstreamFailed(f"The engine's answer is not valid JSON: {error}."), "malformed")
                     return
-        elif self._may_lack_messages(connection) and is_no_such_path(self.status, body):
-            self._ask_by_chat(connection)
+        elif self._may_ask_otherwise(connection) and is_no_such_path(self.status, body):
+            self._ask_otherwise(connection)
             return
         elif self.status >= 400 and (shaped := in_shape(body, self.status, self.replica.model, self._relay.path)) is not None:
             body = shaped
@@ -178,6 +182,12 @@ class Attempt:
                 (b"content-type", b"application/json"),
             ]
         self._relay.whole(self, connection, body)
+
+    def _cannot_count(self, connection: Connection, body: bytes) -> bool:
+        """What was asked for a number of tokens does not say it: another /tokenize is as good as none, and nobody's failure."""
+        if connection.translation is None or is_messages(self._relay.path):
+            return False
+        return not body if self.status == 200 else is_no_such_path(self.status, body)
 
     def _accepts(self, connection: Connection) -> bool:
         status = connection.status

@@ -31,7 +31,7 @@ from router.relay.stream import EventStream
 from router.replicas.breaker import Event
 from router.replicas.replica import Replica
 from router.wire import headers
-from router.wire.dialects import CHAT_PATH
+from router.wire.dialects import CHAT_PATH, is_messages
 from router.wire.upstream import Connection
 
 log = logging.getLogger(__name__)
@@ -125,8 +125,8 @@ class RemoteAttempt(Attempt):
 
     def _accepts(self, connection: Connection) -> bool:
         status, name = connection.status, self.replica.model
-        if status in _NO_SUCH_PATH and self._may_lack_messages(connection):
-            self._ask_by_chat(connection)
+        if status in _NO_SUCH_PATH and is_messages(self._relay.path) and connection.translation is None:
+            self._ask_otherwise(connection)
             return False
         match verdict(status):
             case Verdict.PASS:

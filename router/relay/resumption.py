@@ -25,8 +25,8 @@ from router.replicas.breaker import Event, State
 from router.replicas.replica import Replica
 from router.replicas.select import Choice, NoCandidate, select
 from router.wire.dialects import CHAT_PATH, is_messages
+from router.wire.instead import Instead, instead_of
 from router.wire.messages_answered import Translation
-from router.wire.messages_asked import as_chat
 from router.wire.upstream import Connection
 
 log = logging.getLogger(__name__)
@@ -44,13 +44,13 @@ class Resumed(Raced):
         path = self.path
         if self.resumption is not None:
             return CHAT_PATH if is_messages(path) else path, self.resumption.body
-        if replica.lacks_messages and is_messages(path):
-            return CHAT_PATH, as_chat(self.body)
-        return path, self.body
+        instead = _instead(replica, path)
+        return (path, self.body) if instead is None else (instead.path, instead.asked(self.body))
 
     def translation(self, replica: Replica) -> Translation | None:
         if self.resumption is None:
-            return Translation() if replica.lacks_messages and is_messages(self.path) else None
+            instead = _instead(replica, self.path)
+            return None if instead is None else instead.translation()
         return Translation(self.resumption.said.tokens) if is_messages(self.path) else None
 
     def resume_elsewhere(self, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
@@ -86,6 +86,12 @@ class Resumed(Raced):
         why = "its replica is being stopped."
         _start(self, Resumption(self, stream, said, attempt.replica.model, body, why, reason), attempt.replica, None)
         return True
+
+
+def _instead(replica: Replica, path: bytes) -> Instead | None:
+    """What it is asked because it lacks the path."""
+    instead = instead_of(path) if replica.lacks else None
+    return instead if instead is not None and path.partition(b"?")[0] in replica.lacks else None
 
 
 def _start(relay: Resumed, resumption: Resumption, replica: Replica, event: Event | None) -> None:

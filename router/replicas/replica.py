@@ -38,7 +38,7 @@ class Replica:
         "host_line",
         "in_flight",
         "is_loading",
-        "lacks_messages",
+        "lacks",
         "limit",
         "model",
         "move_at",
@@ -76,7 +76,7 @@ class Replica:
         self.move_at = math.inf
         self.refused = False  # the last connect was refused
         self.is_loading = False  # it listens, and rests until it can answer
-        self.lacks_messages = False  # it speaks chat completions and not Anthropic's messages
+        self.lacks: frozenset[bytes] = frozenset()  # paths that it does not have, for which it is asked something else: router.wire.instead
         self._limit_after = self.limit
         self.seed = zlib.crc32(endpoint.alloc_id.encode())
         self.breaker: Breaker = CLEAN

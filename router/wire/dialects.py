@@ -7,8 +7,8 @@
     the others                                         none; read as the first row
 
 Every relayed request is a POST whose JSON body names a model. vLLM and llama.cpp both speak messages and responses themselves. Who says
-that it has no messages is asked by a chat completion (router.wire.messages_asked). What else an engine does not offer it refuses itself,
-and its refusal passes. Pure.
+that it has no messages is asked by what means the same (router.wire.instead). What else an engine does not offer it refuses itself, and
+its refusal passes. Pure.
 """
 
 from __future__ import annotations
@@ -92,17 +92,19 @@ RESPONSES: Final = Dialect(
     failure=typed_events.responses_failure,
 )
 CHAT_PATH: Final = b"/v1/chat/completions"
-_MESSAGES_PATH: Final = b"/v1/messages"
+MESSAGES_PATH: Final = b"/v1/messages"
+COUNT_PATH: Final = b"/v1/messages/count_tokens"
+TOKENIZE_PATH: Final = b"/tokenize"
 RELAY_PATHS: Final = {
     CHAT_PATH: CHOICES,
     b"/v1/completions": CHOICES,
     b"/v1/embeddings": CHOICES,
-    _MESSAGES_PATH: MESSAGES,
-    b"/v1/messages/count_tokens": MESSAGES,
+    MESSAGES_PATH: MESSAGES,
+    COUNT_PATH: MESSAGES,
     b"/v1/responses": RESPONSES,
     b"/v1/rerank": CHOICES,
     b"/v1/score": CHOICES,
-    b"/tokenize": CHOICES,
+    TOKENIZE_PATH: CHOICES,
     b"/detokenize": CHOICES,
 }
 
@@ -114,7 +116,7 @@ def dialect(path: bytes) -> Dialect:
 
 def is_messages(path: bytes) -> bool:
     """A relayed path, with its query or without, asks for an answer of messages."""
-    return path.partition(b"?")[0] == _MESSAGES_PATH
+    return path.partition(b"?")[0] == MESSAGES_PATH
 
 
 def relayed(target: bytes) -> bytes | None:

@@ -76,12 +76,23 @@ class _Asked(msgspec.Struct):
 _decode: Final = msgspec.json.Decoder(_Asked).decode
 _encode: Final = msgspec.json.encode
 _KEPT: Final = ("max_tokens", "temperature", "top_p")
+_COUNTED: Final = ("model", "messages", "tools")
 _HINTS: Final = frozenset(("thinking", "redacted_thinking"))
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def as_chat(body: bytes) -> bytes:
     """The body of the chat completion that asks for the same. Raises: BadRequest: it is no request of messages, or none of a chat."""
+    return _encode(_chat(body))
+
+
+def as_tokenize(body: bytes) -> bytes:
+    """The body that asks vLLM's /tokenize for the tokens of that chat. Raises: BadRequest"""
+    chat = _chat(body)
+    return _encode({name: chat[name] for name in _COUNTED if name in chat})
+
+
+def _chat(body: bytes) -> dict[str, Any]:
     try:
         asked = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -98,7 +109,7 @@ def as_chat(body: bytes) -> bytes:
         chat["tools"] = [_tool(tool) for tool in asked.tools]
     if asked.tool_choice is not None:
         chat |= _choice(asked.tool_choice)
-    return _encode(chat)
+    return chat
 
 
 def _is_said(value: Raw) -> bool:

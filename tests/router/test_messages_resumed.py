@@ -170,6 +170,7 @@ async def test_what_cannot_go_on_ends_with_an_error(start: Start, more: dict[str
 GOES_ON: list[tuple[str, list[bytes], bool]] = [
     ("a text", NATIVE_BREAKS, True),
     ("no text yet", [START, BLOCK], False),
+    ("a text elsewhere", [START, event("content_block_start", index=1, content_block={"type": "text", "text": "One, "})], False),
     ("a block that is over", [*NATIVE_BREAKS, BLOCK_ENDS], False),
     ("a message that is over", [*NATIVE_BREAKS, BLOCK_ENDS, ENDS], False),
     ("a second block", [*NATIVE_BREAKS, BLOCK_ENDS, event("content_block_start", index=1, content_block={"type": "text"})], False),

@@ -364,11 +364,57 @@ async def test_a_refusal_of_another_kind_passes_at_once(start: Start, status: in
     router: Running = await start(engines=[("a", speaks_chat_only(HELLO, status, b'{"error":{"message":"The model does not exist."}}'))])
     reply = await router.call(post("/v1/messages", ASK))
     assert (reply.status, router.heard()) == (status, 1)
-    assert not router.wired.plane.homes["a"].lacks_messages
+    assert not router.wired.plane.homes["a"].lacks
 
 
 async def test_an_engine_with_messages_is_left_alone(start: Start) -> None:
     router: Running = await start(engines=[("a", says_hello)])
     for path in ("/v1/messages", "/v1/messages/count_tokens"):
         assert (await router.call(post(path, ASK))).status == 200
-    assert not router.wired.plane.homes["a"].lacks_messages
+    assert not router.wired.plane.homes["a"].lacks
+
+
+# the number of its tokens
+
+COUNT: dict[str, Any] = {"model": "large", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def tokenizes(whole: bytes) -> Script:
+    """An engine that has chats and /tokenize, and nothing of Anthropic's."""
+
+    async def script(play: Play) -> None:
+        path = play.heard.head.split(b" ")[1]
+        await play.send(whole if path == b"/tokenize" else HELLO if path == b"/v1/chat/completions" else answer(b"", 404))
+
+    return script
+
+
+async def test_an_engine_without_a_count_is_asked_for_the_tokens_of_the_chat(start: Start) -> None:
+    router: Running = await start(engines=[("a", tokenizes(answer(b'{"count":11,"max_model_len":4096,"tokens":[1,2]}')))])
+    more = {"system": "s", "tools": [{"name": "add", "input_schema": {"type": "object"}}], "tool_choice": {"type": "auto"}}
+    async with sdk(router) as client:
+        for _ in range(2):
+            assert (await client.messages.count_tokens(**COUNT | more)).input_tokens == 11
+        assert (await client.messages.create(**ASK)).stop_reason == "max_tokens"
+    heard = router.engines["large/a"].heard
+    paths = [b"/v1/messages/count_tokens", b"/tokenize", b"/tokenize", b"/v1/messages", b"/v1/chat/completions"]
+    assert [one.head.split(b" ")[1] for one in heard] == paths
+    assert heard[1].json == {
+        "model": "large",
+        "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}],
+        "tools": [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}],
+    }
+
+
+@pytest.mark.parametrize(
+    "said",
+    [answer(b'{"tokens":[]}'), answer(b'{"count":"x"}'), answer(b"no JSON"), answer(b"", 404), answer(b'{"detail":"Not Found"}', 404)],
+)
+async def test_an_engine_that_cannot_count_refuses_and_is_not_struck(start: Start, said: bytes) -> None:
+    router: Running = await start(engines=[("a", tokenizes(said))])
+    for _ in range(4):
+        reply = await router.call(post("/v1/messages/count_tokens", COUNT))
+        assert (reply.status, reply.json["error"]["type"]) == (404, "not_found_error")
+        assert "/v1/messages/count_tokens" in reply.json["error"]["message"]
+    assert router.wired.plane.homes["a"].breaker.failures == 0
+    assert router.in_flight() == 0

@@ -26,6 +26,7 @@ from router import errors
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PLACES: Final = ("body", "query", "path", "header")
 _OBJECT: Final = "Send a JSON object."
+_OF_THE_ADMIN: Final = ("/admin", "/simulate")
 _UNREADABLE: Final[Mapping[type[BaseException | None], str]] = {
     RecursionError: "The request body is nested too deeply. Send a flatter JSON object.",
     UnicodeDecodeError: f"The request body is not UTF-8. {_OBJECT}",
@@ -88,7 +89,8 @@ def _nothing_here(request: Request) -> str:
     path = request.scope["path"].rstrip("/")
     if path and path != request.scope["path"] and _methods(request.app, {**request.scope, "path": path}):
         return f"There is nothing here, but without the slash at the end: {path[:200]}"
-    return "There is nothing here; GET /docs lists what is."
+    admin = " Paths of the admin are here only where the router has WARMFLEET_ADMIN_KEY." if path.startswith(_OF_THE_ADMIN) else ""
+    return f"There is nothing here; GET /docs lists what is.{admin}"
 
 
 def _methods(app: FastAPI, scope: Scope) -> set[str]:

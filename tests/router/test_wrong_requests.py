@@ -139,3 +139,10 @@ async def test_a_slash_at_the_end_is_no_redirect_but_told(router: Running) -> No
     reply = await router.get("/v1/models/")
     assert (reply.status, reply.json["error"]["code"]) == (404, "not_found")
     assert reply.json["error"]["message"].endswith("without the slash at the end: /v1/models")
+
+
+@pytest.mark.parametrize(("path", "is_admins"), [("/admin/models", True), ("/simulate/failure", True), ("/nothing", False)])
+async def test_a_path_of_the_admin_that_is_not_there_says_what_it_takes(router: Running, path: str, is_admins: bool) -> None:
+    reply = await router.get(path)
+    assert (reply.status, reply.json["error"]["code"]) == (404, "not_found")
+    assert ("where the router has WARMFLEET_ADMIN_KEY" in reply.json["error"]["message"]) == is_admins

@@ -22,9 +22,9 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from autoscaler.line import Line
-from fleet.errors import Refused
+from fleet.errors import Denied, Refused
 from fleet.names import GROUP
-from fleet.nomad import Allocation, JobInfo, Nomad, Rollout, Unplaced, is_denied
+from fleet.nomad import Allocation, JobInfo, Nomad, Rollout, Unplaced
 from fleet.owner import ADVICE, stranger
 
 ANY = (0, sys.maxsize)
@@ -105,10 +105,8 @@ class NomadJobs:
         except (KeyError, TypeError, IndexError, ValueError) as error:
             said = f"what Nomad says of job {job_id} is not understood ({error!r}): see what answers at {self.nomad.address}"
             raise Refused(said) from error
-        except Refused as error:
-            if not is_denied(error):
-                raise
-            raise Refused(f"{error}: {_DENIED}") from error
+        except Denied as error:
+            raise Denied(f"{error}: {_DENIED}") from error
 
 
 def _scaled(nomad: Nomad, order: Order) -> None:
@@ -121,9 +119,7 @@ def _scaled(nomad: Nomad, order: Order) -> None:
 def _given_up(nomad: Nomad, deployment_id: str) -> None:
     try:
         nomad.fail(deployment_id)
-    except Refused as error:
-        if not is_denied(error):
-            raise
+    except Denied as error:
         said = "Nomad looks for room for what is no longer wanted, and this autoscaler's token may not end that (fail-deployment)"
         raise Refused(f"{said}: `nomad deployment fail {deployment_id[:8]}` does") from error
 

@@ -19,7 +19,7 @@ import click
 from fleet.address import completed
 from fleet.away import advised
 from fleet.documents import fill, tables
-from fleet.errors import Finding, Refused, SpecError
+from fleet.errors import Denied, Finding, Refused, SpecError
 from fleet.lint import lint
 from fleet.nomad import Nomad
 from fleet.render import SUFFIX, render_jobs
@@ -244,5 +244,7 @@ def _nomad(loaded: Loaded, address: str | None) -> Nomad:
 def _errors(nomad: Nomad, text: str) -> tuple[str, ...]:
     try:
         return nomad.validate(nomad.parse(text))
+    except Denied:
+        raise
     except Refused as error:
         return (str(error),)

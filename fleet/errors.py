@@ -8,6 +8,7 @@
         ├── Unreachable        no answer, or none for now; it may be asked again
         │   └── Silent         it took the question, and had not answered when the time was over
         └── Refused            an answer that says no
+            ├── Denied         Nomad's token is missing, unknown or lacks a right
             ├── Conflict       somebody else changed the job first (check-and-set lost)
             └── Blocked        the job is in a deployment; try again when it has ended
 
@@ -65,6 +66,10 @@ class Silent(Unreachable):
 
 
 class Refused(ControlPlaneError):
+    pass
+
+
+class Denied(Refused):
     pass
 
 

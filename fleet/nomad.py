@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, NewType
 
 import nomad
@@ -20,7 +21,7 @@ import urllib3
 from nomad.api import exceptions
 
 from fleet import placement
-from fleet.errors import Blocked, Conflict, Refused, Silent, Unreachable, WarmfleetError
+from fleet.errors import Blocked, Conflict, Denied, Refused, Silent, Unreachable
 
 Job = NewType("Job", dict[str, Any])
 
@@ -29,6 +30,7 @@ _TIMES_UP = (requests.Timeout, urllib3.exceptions.TimeoutError)  # the second wh
 _UNWELL = (429, 502, 503, 504)
 _LEADERLESS = ("No cluster leader", "leadership lost", "leadership transfer", "Not ready to serve consistent reads", "No path to region")
 """What a server says for the seconds of an election, with the status of any other refusal."""
+_UNKNOWN = "ACL token not found"  # with status 500 where it is not even of a token's form
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Nomad:
         timeout_s: to connect, and between two parts of an answer.
 
     Every method raises Unreachable when there is no answer, or none for now (an election, a limit of requests), Silent of that kind when
-    the time was over, and Refused with Nomad's own words when the answer is no.
+    the time was over, and Refused with Nomad's own words when the answer is no, Denied of that kind when it is about the token.
     """
 
     def __init__(
@@ -295,12 +297,8 @@ class Nomad:
             return Conflict(said)
         if answer.status_code in _UNWELL or any(words in said for words in _LEADERLESS):
             return Unreachable(f"Nomad at {self.address} is unwell: {said} (HTTP {answer.status_code})")
-        return Refused(f"Nomad: {said} (HTTP {answer.status_code})")
-
-
-def is_denied(error: WarmfleetError) -> bool:
-    """The token is missing, unknown or lacks a right (HTTP 403)."""
-    return isinstance(error.__cause__, exceptions.URLNotAuthorizedNomadException)
+        is_denied = answer.status_code == HTTPStatus.FORBIDDEN or _UNKNOWN in said
+        return (Denied if is_denied else Refused)(f"Nomad: {said} (HTTP {answer.status_code})")
 
 
 def _job_info(row: Mapping[str, Any]) -> JobInfo:

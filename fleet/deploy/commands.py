@@ -6,8 +6,7 @@ validation, whose jobs they are, and whether there is room. Exit codes are those
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -20,8 +19,7 @@ from fleet.deploy.run import FAILED, OK, UNPLACED, Model, Outcome, Run
 from fleet.deploy.scaling import Scaling, Wanted
 from fleet.deploy.target import Target, targeted
 from fleet.deploy.text import described_plan, jobs_table, left_over, why_no_room
-from fleet.errors import Conflict, ControlPlaneError, Finding, Refused, SpecError, WarmfleetError
-from fleet.nomad import is_denied
+from fleet.errors import Conflict, ControlPlaneError, Denied, Finding, SpecError, WarmfleetError
 from fleet.reload import withdrawn
 
 UNCHANGED, CHANGED, ERROR = 0, 1, 255
@@ -49,7 +47,7 @@ def plan(*, target: Find, take_over: bool, force_count: bool, rolling: bool, flo
     Changes nothing. Exit code 0: nothing to change, 1: changes, 255: an error.
     """
     try:
-        with _explained():
+        with advised():
             found = target()
             wish = Wish(found.loaded.spec.fleet.name, take_over, force_count, rolling, floor)
             proposals = _proposed(found, jobs, wish)
@@ -98,7 +96,7 @@ def deploy(
         raise click.UsageError("--check-index is about one job: name it")
     if detach and rolling:
         raise click.UsageError("--rolling needs somebody who watches: leave --detach out")
-    with _explained():
+    with advised():
         found = target()
         wish = Wish(found.loaded.spec.fleet.name, take_over, force_count, rolling, floor)
         proposals = _proposed(found, jobs, wish)
@@ -121,7 +119,7 @@ def rollback(*, target: Find, rolling: bool, floor: int | None, detach: bool, no
 
     VERSION is a number or a tag; without: the last stable version that ran something else. Counts stay as they are. Exit codes as deploy.
     """
-    with _explained():
+    with advised():
         found = target()
         job_id = found.names.job(_known(found, (job,))[0])
         earlier = version_to_go_back_to(found.nomad.versions(job_id) if found.nomad.job(job_id) else (), job, version)
@@ -145,7 +143,7 @@ def scale(*, target: Find, detach: bool, no_prompt: bool, message: str, model: s
     The autoscaler keeps deciding: what it does not want, it takes back after its cooldown, unless the fleet is paused.
     Exit code 0: so many serve, 2: no room for all of them, 1: anything else.
     """
-    with _explained():
+    with advised():
         found = target()
         models = found.models(prompts=not no_prompt)
         if model not in models:
@@ -159,7 +157,7 @@ def scale(*, target: Find, detach: bool, no_prompt: bool, message: str, model: s
 @targeted
 def jobs(*, target: Find) -> None:
     """List the fleet's jobs as Nomad has them."""
-    with _explained():
+    with advised():
         found = target()
         click.echo(f"on {found.where}")
         infos = found.nomad.jobs(found.names.job(""))
@@ -247,9 +245,9 @@ def _one(run: Run, proposal: Proposal, wish: Wish | None, *, detach: bool) -> Ou
         return Outcome(UNPLACED, why_no_room(now)) if now.unplaced else run.deliver(now, detach=detach)
     except Conflict as error:
         return Outcome(FAILED, str(error))
+    except Denied:
+        raise
     except ControlPlaneError as error:
-        if is_denied(error):
-            raise
         stands = f"what was begun stands as it is in Nomad: deploy {proposal.part} again to see it to its end"
         return Outcome(FAILED, f"{proposal.part}: {error}; {stands}")
 
@@ -284,15 +282,3 @@ def version_to_go_back_to(versions: Sequence[Version], job: str, wanted: str) ->
         there = ", ".join(f"{v.number}{f' ({v.tag})' if v.tag else ''}{'' if v.stable else ' (not stable)'}" for v in versions)
         raise WarmfleetError(f"{reason}; it remembers: {there}. Name one of those, or deploy the description that you want")
     return found[0]
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What to do about it where nobody answers, or the answer is that one may not."""
-    try:
-        with advised():
-            yield
-    except Refused as error:
-        if not is_denied(error):
-            raise
-        raise WarmfleetError(f"{error}: NOMAD_TOKEN is missing, unknown, or may not do this") from error

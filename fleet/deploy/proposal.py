@@ -19,8 +19,8 @@ from typing import Literal
 from fleet.deploy import jobs
 from fleet.deploy.diff import Line, changes
 from fleet.deploy.nomad import Delivery, Deployment, Plan
-from fleet.errors import Finding, Refused, SpecError
-from fleet.nomad import Job, JobInfo, Unplaced, is_denied
+from fleet.errors import Denied, Finding, Refused, SpecError
+from fleet.nomad import Job, JobInfo, Unplaced
 from fleet.owner import stranger
 
 Way = Literal["nothing", "start", "beside", "one by one", "by its rules", "in place"]
@@ -82,7 +82,7 @@ def read(nomad: Delivery, texts: Mapping[str, str]) -> tuple[Draft, ...]:
 
     Raises:
         SpecError: with everything that Nomad objects to in any of them, and every secret that is missing.
-        Refused: the token may not do this.
+        Denied: the token may not do this.
     """
     drafts: list[Draft] = []
     findings: list[Finding] = []
@@ -93,9 +93,9 @@ def read(nomad: Delivery, texts: Mapping[str, str]) -> tuple[Draft, ...]:
             missing = {path: items for path, items in jobs.secrets(job).items() if not nomad.sees_variable(path)}
             findings += [_no_secret(part, job, path, items) for path, items in missing.items()]
             drafts.append(Draft(part, texts[part], job))
+        except Denied:
+            raise
         except Refused as error:
-            if is_denied(error):
-                raise
             findings.append(Finding(f"{part}.nomad.hcl", "", f"is not a job that Nomad can read: {error}"))
     if findings:
         raise SpecError(tuple(findings))

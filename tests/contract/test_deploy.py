@@ -460,10 +460,10 @@ def guarded_nomad(consul: str) -> Iterator[str]:
         agents.stop(agent)
 
 
-@pytest.mark.parametrize("token", ["", "4d3f9c4e-0000-0000-0000-000000000000"])
+@pytest.mark.parametrize("token", ["", "4d3f9c4e-0000-0000-0000-000000000000", "no token at all"])
 def test_a_token_that_may_not_is_one_message(consul_server: servers.ConsulServer, token: str) -> None:
     with guarded_nomad(consul_server.address) as address:
-        for command, code in (("plan", 255), ("deploy", 1), ("jobs", 1)):
+        for command, code in (("plan", 255), ("deploy", 1), ("jobs", 1), ("validate", 1)):
             said = subprocess.run(
                 [sys.executable, "-c", "from fleet.cli import main; main()", command, "--address", address],
                 cwd=tools.CHECKOUT,

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fleet.errors import Blocked, Conflict, ControlPlaneError, Refused, Unreachable
+from fleet.errors import Blocked, Conflict, ControlPlaneError, Denied, Refused, Unreachable
 from fleet.nomad import Nomad
 
 
@@ -50,7 +50,8 @@ def server() -> Iterator[Server]:
         (500, "Enforcing job modify index 7: job exists with conflicting job modify index: 9", Conflict),
         (400, "job scaling blocked due to active deployment", Blocked),
         (500, "job has too many tasks", Refused),
-        (403, "Permission denied", Refused),
+        (403, "Permission denied", Denied),
+        (500, "ACL token not found or invalid workload identity: failed to parse signed token", Denied),
     ],
 )
 def test_an_election_or_a_limit_is_not_now_and_everything_else_is_no(

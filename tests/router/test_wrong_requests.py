@@ -142,7 +142,11 @@ async def test_a_slash_at_the_end_is_no_redirect_but_told(router: Running) -> No
 
 
 @pytest.mark.parametrize(("path", "is_admins"), [("/admin/models", True), ("/simulate/failure", True), ("/nothing", False)])
-async def test_a_path_of_the_admin_that_is_not_there_says_what_it_takes(router: Running, path: str, is_admins: bool) -> None:
-    reply = await router.get(path)
+async def test_a_path_of_the_admin_that_is_not_there_says_what_it_takes(
+    start: Start, monkeypatch: pytest.MonkeyPatch, path: str, is_admins: bool
+) -> None:
+    monkeypatch.delenv(names.ENV_ADMIN_KEY, raising=False)
+    keyless = await start(engines=[("a", says_hello)])
+    reply = await keyless.get(path)
     assert (reply.status, reply.json["error"]["code"]) == (404, "not_found")
     assert ("where the router has WARMFLEET_ADMIN_KEY" in reply.json["error"]["message"]) == is_admins

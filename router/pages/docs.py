@@ -40,12 +40,12 @@ _Endpoint = Callable[[], Awaitable[Response]]
 
 def routes() -> APIRouter:
     """Raises: ModuleNotFoundError: the package with the files is not installed."""
-    api = APIRouter(include_in_schema=False)
+    api, folder = APIRouter(include_in_schema=False), _folder()
     api.add_api_route("/docs", _text(_TO_TRY, "text/html", _POLICY))
     api.add_api_route("/redoc", _text(_TO_READ, "text/html", _POLICY))
     api.add_api_route("/docs/start.js", _text(_START, "text/javascript", _KEPT))
     for name in FILES:
-        api.add_api_route(f"/docs/{name}", _file(_folder() / name))
+        api.add_api_route(f"/docs/{name}", _file(folder / name))
     return api
 
 

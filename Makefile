@@ -37,7 +37,7 @@ status: $(RUNNING) ## what is up, and where
 
 test: export PYTHONDONTWRITEBYTECODE := # tests start hundreds of programs; without it, each would compile all of ours
 test: setup tools ## all tests, against real Nomad, Consul, Redis and engines (WORKERS=4 at a time)
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=15 --durations-min=5
 
 check: setup ## linters, types, layers, the fleet description, generated documentation
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

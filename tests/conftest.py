@@ -1,7 +1,7 @@
 """What holds for all tests: their order, and real servers, started once by each worker and only if a test asks for them.
 
 Files go to workers whole and in the order that is made here: journeys first, because each takes a minute or more, of which it waits for
-half; then what starts real programs; and then the rest, which fills the gaps and keeps all cores busy to the end.
+half; then what needs real servers or installs something; and then the rest, which fills the gaps and keeps all cores busy to the end.
 Properties are about what is decided, not about how fast a busy machine does it: hypothesis has no deadline.
 """
 
@@ -19,7 +19,11 @@ from tests import servers
 hypothesis.settings.register_profile("no-deadline", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("no-deadline")
 
-_LONGEST_FIRST = ("journey", "contract")  # markers; what has neither comes last
+_LONGEST_FIRST = ("journey", "contract", "long")  # markers; what has none comes last
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes more seconds than it has tests, without real servers; so not to be begun at the end")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,6 +18,8 @@ from fleet.local.engine import is_busy, own_gpus
 from fleet.local.jobs import bundled_weights
 from fleet.local.processes import Process, is_alive, spawn, terminate, wait_until
 
+pytestmark = pytest.mark.long
+
 DEADLINE_S = 60.0
 SLOTS = 2
 

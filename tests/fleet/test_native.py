@@ -21,6 +21,8 @@ import pytest
 
 from tools import native
 
+pytestmark = pytest.mark.long
+
 COMMAND_LINE = "from fleet.cli import main; main()"
 READ_AT_RUN_TIME = {"msgspec.Struct", "BaseModel", "pydantic.BaseModel"}
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 SET_UP = Path(__file__).parents[2] / "tools" / "set_up.py"
 STAMPS = {"running": ".venv/.running", "everything": ".venv/.installed"}
 PROJECT = """
@@ -46,7 +48,7 @@ class Checkout:
     def start(self, part: str, **more: str) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
         environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.root / "wheels"), "PIP_CONFIG_FILE": os.devnull, **more}
-        command = [sys.executable, str(SET_UP), part]
+        command = ["env", "--default-signal=INT", sys.executable, str(SET_UP), part]  # in the background, tests have it ignored
         pipe = subprocess.PIPE
         return subprocess.Popen(
             command, cwd=self.root, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True, close_fds=True

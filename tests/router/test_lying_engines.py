@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.health.ledger import numbers
@@ -93,6 +93,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=40)  # each is many answers, and slow to make up
 @given(st.lists(VALUES | st.dictionaries(st.sampled_from(NAMES), st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES)))))
 def test_whatever_the_engine_that_goes_on_says_it_is_told_in_the_first_ones_voice(said: list[Any]) -> None:
     voice = resume.Voice(Transcript())

@@ -5,108 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from io import StringIO
 
 import pytest
 
-from autoscaler.app import Outside, wire
-from autoscaler.board import Status
-from autoscaler.jobs import NomadJobs
-from autoscaler.loop import Loop
-from autoscaler.scrape import open_session
-from fleet.consul import Consul
 from fleet.metrics import IN_FLIGHT
-from fleet.model import Autoscaler, Capacity, Fleet, Model, Policy, Replicas, Spec
-from fleet.names import GROUP, Names
+from fleet.names import GROUP
 from fleet.nomad import Nomad
-from fleet.recorder import Recorder
-from fleet.state import Leader
 from tests import servers
 from tests.contract import nomad_proxy as faults
-from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, router, until
-from tests.contract.nomad_proxy import Answer, Fault, NomadProxy, is_order, nomad_proxy
+from tests.contract.autoscaler_wired import World, world_of
+from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, until
+from tests.contract.nomad_proxy import Answer, Fault, NomadProxy, is_order
 
 pytestmark = pytest.mark.contract
 
 
-@dataclass
-class World:
-    """A loop whose passes the test makes, before a proxy; `nomad` is the real one."""
-
-    loop: Loop
-    proxy: NomadProxy
-    nomad: Nomad
-    names: Names
-    demand: Recorder
-    said: list[Status]
-
-    async def count(self) -> int:
-        job = await asyncio.to_thread(self.nomad.job, self.names.job(MODEL))
-        assert job is not None
-        return job.counts[GROUP]
-
-    async def passes(self, number: int = 1) -> str:
-        """The last sentence."""
-        for _ in range(number):
-            await self.loop.one_pass()
-        return self.said[-1].sentence
-
-    async def passes_until_said(self, part: str) -> None:
-        await until(self.passes, lambda sentence: part in sentence)
-
-    async def passes_until_count(self, count: int) -> None:
-        async def after_a_pass() -> int:
-            await self.passes()
-            return await self.count()
-
-        await until(after_a_pass, lambda now: now == count)
-
-
 @pytest.fixture
 async def world(nomad_server: servers.NomadServer) -> AsyncIterator[World]:
-    names, nomad, demand, said = own_names(), Nomad(nomad_server.address), Recorder(), list[Status]()
-    demand.gauge(IN_FLIGHT, MODEL, value=0.5)
-    async with AsyncExitStack() as stack:
-        stack.enter_context(registered(nomad, job_of_sleepers(names)))
-        await stack.enter_async_context(router(demand, names, nomad_server.consul))
-        proxy = await stack.enter_async_context(nomad_proxy(nomad_server.address))
-        loop = await stack.enter_async_context(leading(quick_spec(names, nomad_server, proxy), proxy, said))
-        made = World(loop, proxy, nomad, names, demand, said)
-        await until(made.passes, lambda sentence: "waits" not in sentence and "deployment" not in sentence)
-        yield made
-
-
-@asynccontextmanager
-async def leading(spec: Spec, proxy: NomadProxy, said: list[Status]) -> AsyncIterator[Loop]:
-    consul = Consul(spec.fleet.consul)
-    async with open_session() as session:
-        wired = wire(spec, Outside({}, consul, session, StringIO(), Leader(name="test", url="http://127.0.0.1:1", since=0.0)))
-        await wired.lease.step()
-        jobs = NomadJobs(Nomad(proxy.address, timeout_s=1.0), spec.fleet.name)
-        stop = asyncio.Event()
-        renewing = asyncio.create_task(wired.lease.run(stop))
-        try:
-            yield Loop(spec, replace(wired.loop.ports, jobs=jobs, say=said.append), Recorder())
-        finally:
-            stop.set()
-            await renewing
-            await consul.close()
-
-
-def quick_spec(names: Names, server: servers.NomadServer, proxy: NomadProxy) -> Spec:
-    model = Model(
-        name=MODEL,
-        engine="llamacpp",
-        weights="w",
-        replicas=Replicas(min=1, max=4),
-        capacity=Capacity(concurrency=2, requests_per_min=60),
-        cold_start_s=20,
-        policy=(Policy(),),
-    )
-    quick = Autoscaler(interval_s=0.2, window_s=1, cooldown_up_s=0, cooldown_down_s=0, max_age_s=60, scalings_per_hour=100)
-    return Spec(fleet=Fleet(name=names.fleet, nomad=proxy.address, consul=server.consul), autoscaler=quick, models=(model,))
+    names, nomad = own_names(), Nomad(nomad_server.address)
+    with registered(nomad, job_of_sleepers(names)):
+        async with world_of(nomad, names, nomad_server) as made:
+            yield made
 
 
 @pytest.mark.parametrize(

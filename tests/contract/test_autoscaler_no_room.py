@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 import requests
 from aiohttp import web
 
-from autoscaler.board import Status
 from autoscaler.jobs import JobView, NomadJobs, Order
 from fleet.deploy.nomad import Delivery, Deployment
 from fleet.errors import Blocked, Conflict, Refused
 from fleet.metrics import IN_FLIGHT
 from fleet.names import GROUP, Names
 from fleet.nomad import Job
-from fleet.recorder import Recorder
 from tests import servers
-from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, router, until
-from tests.contract.nomad_proxy import Answer, NomadProxy, nomad_proxy
-from tests.contract.test_autoscaler_faults import World, leading, quick_spec
+from tests.contract.autoscaler_wired import World, world_of
+from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, until
+from tests.contract.nomad_proxy import Answer, NomadProxy
 
 pytestmark = pytest.mark.contract
 
@@ -213,14 +210,7 @@ async def test_a_version_that_a_person_deploys_meanwhile_goes_on(nomad: Delivery
 
 @pytest.fixture
 async def world(nomad: Delivery, names: Names, job_id: str, nomad_server: servers.NomadServer) -> AsyncIterator[World]:
-    demand, said = Recorder(), list[Status]()
-    demand.gauge(IN_FLIGHT, MODEL, value=0.5)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(router(demand, names, nomad_server.consul))
-        proxy = await stack.enter_async_context(nomad_proxy(nomad_server.address))
-        loop = await stack.enter_async_context(leading(quick_spec(names, nomad_server, proxy), proxy, said))
-        made = World(loop, proxy, nomad, names, demand, said)
-        await until(made.passes, lambda sentence: "waits" not in sentence and "deployment" not in sentence)
+    async with world_of(nomad, names, nomad_server) as made:
         yield made
 
 

@@ -6,26 +6,23 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from autoscaler.app import Outside, Wired, wire
+from autoscaler.app import Wired
 from autoscaler.board import Status
 from autoscaler.jobs import NomadJobs
 from autoscaler.line import ABREAST
 from autoscaler.loop import Loop
-from autoscaler.scrape import open_session
 from fleet.consul import Consul
-from fleet.model import Autoscaler, Capacity, Fleet, Model, Policy, Replicas, Spec
+from fleet.model import Autoscaler, Fleet, Spec
 from fleet.nomad import Nomad
 from fleet.recorder import Recorder
-from fleet.state import Leader
 from tests import servers
 from tests.contract.autoscaler_program import autoscaler, description
+from tests.contract.autoscaler_wired import leading, quick_model
 from tests.contract.autoscaler_world import own_names, until
 from tests.contract.silent_server import SilentServer, silent_server
 
@@ -46,16 +43,7 @@ class World:
 
 
 def spec(consul: str, nomad: str) -> Spec:
-    model = Model(
-        name="m",
-        engine="llamacpp",
-        weights="w",
-        replicas=Replicas(min=1, max=4),
-        capacity=Capacity(concurrency=2, requests_per_min=60),
-        cold_start_s=20,
-        policy=(Policy(),),
-    )
-    models = tuple(replace(model, name=f"m{number}") for number in range(MODELS))
+    models = tuple(quick_model(f"m{number}") for number in range(MODELS))
     return Spec(fleet=Fleet(name=own_names().fleet, nomad=nomad, consul=consul), autoscaler=Autoscaler(interval_s=1), models=models)
 
 
@@ -64,24 +52,9 @@ def by_name(address: str) -> str:
     return address.replace("127.0.0.1", "localhost")
 
 
-@asynccontextmanager
-async def leading(fleet: Spec) -> AsyncIterator[Wired]:
-    consul = Consul(fleet.fleet.consul)
-    async with open_session() as session:
-        wired = wire(fleet, Outside({}, consul, session, StringIO(), Leader(name="test", url="http://127.0.0.1:1", since=0.0)))
-        await wired.lease.step()
-        try:
-            yield wired
-        finally:
-            stop = asyncio.Event()
-            stop.set()
-            await wired.lease.run(stop)
-            await consul.close()
-
-
 @pytest.fixture
 async def world(consul_server: servers.ConsulServer) -> AsyncIterator[World]:
-    async with silent_server() as nomad, leading(spec(by_name(consul_server.address), nomad.address)) as wired:
+    async with silent_server() as nomad, leading(spec(by_name(consul_server.address), nomad.address), renews=False) as wired:
         yield World(wired, nomad, [])
 
 

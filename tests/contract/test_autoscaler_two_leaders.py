@@ -30,9 +30,9 @@ from fleet.nomad import Nomad
 from fleet.recorder import Recorder
 from fleet.state import Leader, decode
 from tests import servers
+from tests.contract.autoscaler_wired import quick_spec
 from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, router, until
 from tests.contract.nomad_proxy import Answer, NomadProxy, is_order, nomad_proxy
-from tests.contract.test_autoscaler_faults import quick_spec
 
 pytestmark = pytest.mark.contract
 

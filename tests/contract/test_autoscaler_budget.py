@@ -9,22 +9,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from io import StringIO
 
 import pytest
 
-from autoscaler.app import Outside, wire
 from autoscaler.board import Status
 from autoscaler.loop import Loop
-from autoscaler.scrape import open_session
-from fleet.consul import Consul
 from fleet.metrics import IN_FLIGHT
 from fleet.model import Autoscaler, Capacity, Fleet, Gpu, Model, Policy, Replicas, Spec
 from fleet.names import GROUP, Names
 from fleet.nomad import Nomad
 from fleet.recorder import Recorder
-from fleet.state import Leader
 from tests import servers
+from tests.contract.autoscaler_wired import leading
 from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, router, until
 
 pytestmark = pytest.mark.contract
@@ -75,24 +71,17 @@ def spec(names: Names, server: servers.NomadServer) -> Spec:
 
 @pytest.fixture
 async def world(nomad_server: servers.NomadServer) -> AsyncIterator[World]:
-    names, nomad, demand, consul = own_names(), Nomad(nomad_server.address), Recorder(), Consul(nomad_server.consul)
+    names, nomad, demand = own_names(), Nomad(nomad_server.address), Recorder()
     rules = spec(names, nomad_server)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(consul.close)
         for model in GPUS:
             demand.gauge(IN_FLIGHT, model, value=0.5)
             stack.enter_context(registered(nomad, job_of_sleepers(names).replace(names.job(MODEL), names.job(model))))
         await stack.enter_async_context(router(demand, names, nomad_server.consul))
-        session = await stack.enter_async_context(open_session())
-        wired = wire(rules, Outside({}, consul, session, StringIO(), Leader(name="test", url="http://127.0.0.1:1", since=0.0)))
-        await wired.lease.step()
-        stop = asyncio.Event()
-        renewing = asyncio.create_task(wired.lease.run(stop))
+        wired = await stack.enter_async_context(leading(rules))
         said: dict[str, Status] = {}
         loop = Loop(rules, replace(wired.loop.ports, say=lambda status: said.update({status.model: status})), Recorder())
         yield World(loop, nomad, names, demand, said)
-        stop.set()
-        await renewing
 
 
 async def test_who_matters_more_gets_what_the_other_gives_up_and_never_more_are_asked_for(world: World) -> None:

@@ -11,25 +11,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from io import StringIO
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from autoscaler.app import Outside, wire
 from autoscaler.board import Status
 from autoscaler.loop import Loop
-from autoscaler.scrape import open_session
-from fleet.consul import Consul
 from fleet.metrics import ARRIVALS, IN_FLIGHT, LOG_THRESHOLD
 from fleet.model import Autoscaler, Capacity, Fleet, Model, Replicas, Spec
 from fleet.names import GROUP, META_ALLOC_ID, META_MODEL, Names
 from fleet.nomad import Nomad
 from fleet.policy import LogVolume
 from fleet.recorder import Recorder
-from fleet.state import Leader
 from tests import servers
+from tests.contract.autoscaler_wired import leading
 from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, router, until
 
 pytestmark = pytest.mark.contract
@@ -100,30 +96,23 @@ def spec(names: Names, server: servers.NomadServer, folder: Path) -> Spec:
 
 @pytest.fixture
 async def world(nomad_server: servers.NomadServer, tmp_path: Path) -> AsyncIterator[World]:
-    names, nomad, demand, consul = own_names(), Nomad(nomad_server.address), Recorder(), Consul(nomad_server.consul)
+    names, nomad, demand = own_names(), Nomad(nomad_server.address), Recorder()
     rules, log = spec(names, nomad_server, tmp_path), tmp_path / "api_server.log"
     log.touch()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(consul.close)
         for model, count in ((MODEL, 0), (LARGE, 1)):
             demand.gauge(IN_FLIGHT, model, value=0.0)
             demand.count(ARRIVALS, model, by=0)
             hcl = job_of_sleepers(names).replace(names.job(MODEL), names.job(model)).replace("= 1\n", f"= {count}\n", 1)
             stack.enter_context(registered(nomad, hcl))
         await stack.enter_async_context(router(demand, names, nomad_server.consul))
-        session = await stack.enter_async_context(open_session())
-        wired = wire(rules, Outside({}, consul, session, StringIO(), Leader(name="test", url="http://127.0.0.1:1", since=0.0)))
-        await wired.lease.step()
-        stop = asyncio.Event()
-        renewing = asyncio.create_task(wired.lease.run(stop))
+        wired = await stack.enter_async_context(leading(rules))
         looking = [asyncio.create_task(run()) for run in wired.beside]
         said: dict[str, Status] = {}
         loop = Loop(rules, replace(wired.loop.ports, say=lambda status: said.update({status.model: status})), Recorder())
         yield World(loop, nomad, names, nomad_server.consul, log, said=said)
         for task in looking:
             task.cancel()
-        stop.set()
-        await renewing
 
 
 async def test_a_flood_starts_a_large_and_a_small_one_and_calm_takes_both_back(world: World) -> None:

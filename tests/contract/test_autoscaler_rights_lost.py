@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from io import StringIO
 from typing import Any
 
 import pytest
 
-from autoscaler.app import Outside, wire
 from autoscaler.board import Status
 from autoscaler.loop import Loop
-from autoscaler.scrape import open_session
-from fleet.consul import Consul
 from fleet.model import Autoscaler, Capacity, Fleet, Model, Policy, Replicas, Spec
 from fleet.names import GROUP, JOB_META_FLEET
 from fleet.nomad import Nomad
-from fleet.state import Leader
+from tests.contract.autoscaler_wired import leading
 from tests.contract.autoscaler_world import MODEL, until
 from tests.guarded import NAMESPACE, Guarded, guarded, policy
 
@@ -85,19 +80,9 @@ def spec(world: Guarded, floor: int) -> Spec:
 
 @asynccontextmanager
 async def running(world: Guarded, *, floor: int, nomad_token: str, consul_token: str) -> AsyncIterator[Running]:
-    consul, asked, said = Consul(world.consul.address, consul_token), spec(world, floor), list[Status]()
-    async with open_session() as session:
-        wired = wire(asked, Outside({"NOMAD_TOKEN": nomad_token}, consul, session, StringIO(), Leader(name="t", url="", since=0.0)))
-        await wired.lease.step()
-        stop = asyncio.Event()
-        renewing = asyncio.create_task(wired.lease.run(stop))
-        try:
-            loop = Loop(asked, replace(wired.loop.ports, say=said.append), wired.loop.recorder)
-            yield Running(world, loop, said)
-        finally:
-            stop.set()
-            await renewing
-            await consul.close()
+    asked, said = spec(world, floor), list[Status]()
+    async with leading(asked, {"NOMAD_TOKEN": nomad_token, "CONSUL_HTTP_TOKEN": consul_token}) as wired:
+        yield Running(world, Loop(asked, replace(wired.loop.ports, say=said.append), wired.loop.recorder), said)
 
 
 @pytest.fixture

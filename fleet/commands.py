@@ -42,12 +42,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _DOCUMENTS = Path("docs")
 _SPEC = Path("jobs/fleet.toml")
+_TEMPLATES = Path("templates")
 
 _DESCRIPTION: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option("--spec", "path", type=_FILE, default=_SPEC, show_default=True, help="The fleet description."),
     click.option("-var-file", "--var-file", "var_files", type=_FILE, multiple=True, help="Overlay file; may be repeated, later wins."),
     click.option("-var", "--var", "variables", multiple=True, metavar="KEY=VALUE", help="Single value: -var router.port=8001."),
-    click.option("--templates", type=_FOLDER, default=Path("templates"), show_default=True, help="Folder of the job templates."),
+    click.option("--templates", type=_FOLDER, default=_TEMPLATES, show_default=True, help="Folder of the job templates."),
 )
 
 
@@ -56,9 +57,9 @@ class Source:
     """What the options of a command name: a description, what is laid on it, and the templates."""
 
     path: Path
-    var_files: tuple[Path, ...]
-    variables: tuple[str, ...]
-    templates: Path
+    var_files: tuple[Path, ...] = ()
+    variables: tuple[str, ...] = ()
+    templates: Path = _TEMPLATES
 
     @property
     def is_changed(self) -> bool:

@@ -12,8 +12,7 @@
             ├── Conflict       somebody else changed the job first (check-and-set lost)
             └── Blocked        the job is in a deployment; try again when it has ended
 
-Adapters raise these in place of their library's own and keep the cause. The command line turns a WarmfleetError into one
-message and exit code 1.
+Adapters raise these in place of their library's own and keep the cause. The command line makes one message and exit code 1 of each.
 """
 
 from __future__ import annotations

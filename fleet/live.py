@@ -72,7 +72,7 @@ def place_of(path: Path, state: Path, consul: str | None, fleet: str | None) -> 
         return Place(Names(fleet or local.fleet), local.address("consul"))
     if consul and fleet:
         return Place(Names(fleet), consul)
-    described = Source(path, (), (), Path()).load().spec.fleet
+    described = Source(path).load().spec.fleet
     return Place(Names(fleet or described.name), consul or described.consul)
 
 

@@ -22,6 +22,18 @@ try:
 finally:
     print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """
+GUESSING = """
+import click
+from fleet.lazy import Lazy
+
+@click.command()
+def stuck():
+    raise OSError(5, "Input/output error")
+
+COMMAND = Lazy("no_such_package.commands:main", "Guess well.")
+WRONG = "Guess"
+STUCK = Lazy("guessing:stuck", "Get stuck.")
+"""
 HEAVY = {"numpy", "lightgbm", "fastapi", "pydantic", "aiohttp", "requests", "rich", "jinja2"}
 NOT_FOR_STATUS = {"numpy", "lightgbm", "fastapi"}
 
@@ -32,9 +44,9 @@ def guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     about = tmp_path / "guess-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: guess\nVersion: 1.0\n", "utf-8")
-    (about / "entry_points.txt").write_text("[warmfleet.commands]\nguess = guessing:COMMAND\nwrong = guessing:WRONG\n", "utf-8")
-    module = "from fleet.lazy import Lazy\nCOMMAND = Lazy('no_such_package.commands:main', 'Guess well.')\nWRONG = 'Guess'\n"
-    (tmp_path / "guessing.py").write_text(module, "utf-8")
+    commands = "guess = guessing:COMMAND\nwrong = guessing:WRONG\nstuck = guessing:STUCK\n"
+    (about / "entry_points.txt").write_text(f"[warmfleet.commands]\n{commands}", "utf-8")
+    (tmp_path / "guessing.py").write_text(GUESSING, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "guessing", raising=False)
 
@@ -60,6 +72,14 @@ def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
     options = {"--spec": CHECKOUT / "jobs/fleet.toml", "--templates": CHECKOUT / "templates", "--out": tmp_path / "file" / "jobs"}
     said = CliRunner().invoke(cli.main, ["render", *(str(word) for option in options.items() for word in option)])
     assert (said.exit_code, said.stderr) == (1, f"warmfleet: {tmp_path / 'file' / 'jobs'}: Not a directory\n")
+
+
+@pytest.mark.usefixtures("guess")
+def test_an_error_of_the_system_that_names_no_file_is_not_hidden_in_one_message() -> None:
+    """Whose it is nobody could tell from it."""
+    said = CliRunner().invoke(cli.main, ["stuck"])
+    assert isinstance(said.exception, OSError)
+    assert "warmfleet:" not in said.stderr
 
 
 @pytest.mark.usefixtures("guess")

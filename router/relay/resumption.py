@@ -44,14 +44,16 @@ class Resumed(Raced):
         path = self.path
         if self.resumption is not None:
             return CHAT_PATH if is_messages(path) else path, self.resumption.body
-        instead = _instead(replica, path)
-        return (path, self.body) if instead is None else (instead.path, instead.asked(self.body))
+        if replica.lacks and (instead := _instead(replica, path)) is not None:
+            return instead.path, instead.asked(self.body)
+        return path, self.body
 
     def translation(self, replica: Replica) -> Translation | None:
-        if self.resumption is None:
-            instead = _instead(replica, self.path)
-            return None if instead is None else instead.translation()
-        return Translation(self.resumption.said.tokens) if is_messages(self.path) else None
+        if self.resumption is not None:
+            return Translation(self.resumption.said.tokens) if is_messages(self.path) else None
+        if replica.lacks and (instead := _instead(replica, self.path)) is not None:
+            return instead.translation()
+        return None
 
     def resume_elsewhere(self, stream: EventStream, why: str, reason: str, event: Event | None) -> bool:
         """Goes on with a broken stream at another replica of its model. False: this one cannot go on; its caller must be told."""
@@ -90,8 +92,7 @@ class Resumed(Raced):
 
 def _instead(replica: Replica, path: bytes) -> Instead | None:
     """What it is asked because it lacks the path."""
-    instead = instead_of(path) if replica.lacks else None
-    return instead if instead is not None and path.partition(b"?")[0] in replica.lacks else None
+    return instead_of(path) if path.partition(b"?")[0] in replica.lacks else None
 
 
 def _start(relay: Resumed, resumption: Resumption, replica: Replica, event: Event | None) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from fleet import metrics, model
 from fleet.cli import main
+from fleet.local import jobs
 from fleet.spec import load
 from router.api_page import calls
 from router.following import reload
@@ -122,7 +123,19 @@ def anchors(target: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("example", TOML.findall(page("docs/operations.md")))
+EXAMPLES = TOML.findall(page("docs/operations.md"))
+LOCAL_ONES = [example for example in EXAMPLES if "llamacpp" in example]
+
+
+def test_the_example_for_one_machine_loads_at_the_end_of_the_local_overlay(tmp_path: Path) -> None:
+    (example,) = LOCAL_ONES
+    overlay = tmp_path / "local.toml"
+    overlay.write_text((ROOT / "jobs" / "local.toml").read_text("utf-8") + example, "utf-8")
+    spec = jobs.read_over(ROOT / "jobs" / "fleet.toml", overlay, (), ("redis.command=/bin/redis-server",)).spec
+    assert spec.model("third-model").weights == str(jobs.bundled_weights())
+
+
+@pytest.mark.parametrize("example", [example for example in EXAMPLES if example not in LOCAL_ONES])
 def test_every_example_loads_over_the_fleet(tmp_path: Path, example: str) -> None:
     """What begins with a key stands in a row of a model; chains may name the provider of another example."""
     text = f'[[model]]\nname = "small-model"\n{example}' if example.startswith("policy") else example

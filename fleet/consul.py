@@ -14,6 +14,7 @@ import json
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -211,6 +212,16 @@ async def watch(
 def next_index(asked: int, answered: int) -> int:
     """The index of the next blocking query: 0 (ask afresh) if it went backwards or is not positive."""
     return answered if answered >= max(asked, 1) else 0
+
+
+@asynccontextmanager
+async def opened(address: str, environment: Mapping[str, str] = os.environ) -> AsyncIterator[Consul]:
+    """For one command: CONSUL_HTTP_TOKEN is used where it is set."""
+    consul = Consul(address, environment.get("CONSUL_HTTP_TOKEN"), environment)
+    try:
+        yield consul
+    finally:
+        await consul.close()
 
 
 def _denied(said: str) -> str:

@@ -10,7 +10,6 @@ import asyncio
 import functools
 import getpass
 import json
-import os
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import click
 
 from fleet.away import advised
 from fleet.commands import ADDRESS, Source
-from fleet.consul import Consul
+from fleet.consul import Consul, opened
 from fleet.errors import StackError, Unreachable
 from fleet.explained import explained, published
 from fleet.local import records, tools
@@ -113,12 +112,9 @@ def resume(place: Place) -> None:
 
 
 async def _with(place: Place, work: Callable[[Consul], Coroutine[None, None, T]]) -> T:
-    consul = Consul(place.consul, os.environ.get("CONSUL_HTTP_TOKEN"))
-    try:
+    async with opened(place.consul) as consul:
         with advised(place.consul):
             return await work(consul)
-    finally:
-        await consul.close()
 
 
 async def _put(consul: Consul, key: str, document: bytes) -> bytes | None:

@@ -1,30 +1,26 @@
 """The command `reload`: routers take over a changed description without a restart.
 
-The checked description is put into Consul as one document; every router watches it. What only a restart can change (addresses, ports,
-workers, sizes of tables) is taken over by the next deployment. `--withdraw` removes the document: routers go back to the one they
-were deployed with; a deployment of the routers does so too, or what was published before would win over what was deployed.
+The checked description is published in Consul (fleet/published.py), and the command says what came of it. What only a restart can change
+(addresses, ports, workers, sizes of tables) is taken over by the next deployment. With `--withdraw` routers go back to the description that
+they were deployed with.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from fleet.away import advised
 from fleet.commands import ADDRESS, Source, described
-from fleet.consul import Consul
+from fleet.consul import opened
 from fleet.deploy.target import loaded_locally, local_system
-from fleet.errors import Conflict, WarmfleetError
+from fleet.errors import WarmfleetError
 from fleet.names import Names
-from fleet.spec import Loaded, resolved_json
+from fleet.published import publish, withdrawn
+from fleet.spec import Loaded
 from fleet.taken import Taken, taken
-
-T = TypeVar("T")
 
 
 @click.command()
@@ -49,7 +45,7 @@ def reload(source: Source, address: str | None, state: Path | None, withdraw: bo
         click.echo(f"{fleet.name}: routers go by what they were deployed with" if was_there else f"{fleet.name}: nothing was published")
     else:
         with advised(where):
-            came_of_it = asyncio.run(_with(where, lambda consul: _published(consul, loaded)))
+            came_of_it = asyncio.run(_published(where, loaded))
         click.echo(f"{fleet.name}: {_told(came_of_it)}")
 
 
@@ -62,17 +58,10 @@ def place(source: Source, address: str | None, state: Path | None) -> tuple[Load
     return loaded, address or loaded.spec.fleet.consul
 
 
-async def publish(consul: Consul, loaded: Loaded) -> None:
-    """Raises: Conflict: somebody else published at the same moment; ControlPlaneError."""
-    key = Names(loaded.spec.fleet.name).spec
-    _, index = await consul.document(key)
-    if not await consul.put(key, resolved_json(loaded).encode(), index=index):
-        raise Conflict(f"somebody else has just published a description at {key}; look whose is right, then reload again")
-
-
-async def _published(consul: Consul, loaded: Loaded) -> Taken:
-    await publish(consul, loaded)
-    return await taken(consul, Names(loaded.spec.fleet.name).router_service, loaded.source_hash)
+async def _published(address: str, loaded: Loaded) -> Taken:
+    async with opened(address) as consul:
+        await publish(consul, loaded)
+        return await taken(consul, Names(loaded.spec.fleet.name).router_service, loaded.source_hash)
 
 
 def _told(found: Taken) -> str:
@@ -87,23 +76,3 @@ def _told(found: Taken) -> str:
     asked = len(found.routers) - found.silent
     unasked = f"; {found.silent} cannot be asked from here: GET /health of each says which one it goes by" if found.silent else ""
     return f"{published}, and {asked} of {len(found.routers)} router(s) go by it{unasked}"
-
-
-def withdrawn(address: str, names: Names) -> bool:
-    """Removes the published description; False: there was none. Raises: ControlPlaneError."""
-    return asyncio.run(_with(address, lambda consul: _withdraw(consul, names)))
-
-
-async def _withdraw(consul: Consul, names: Names) -> bool:
-    document, _ = await consul.document(names.spec)
-    if document is not None:
-        await consul.delete(names.spec)
-    return document is not None
-
-
-async def _with(address: str, work: Callable[[Consul], Coroutine[None, None, T]]) -> T:
-    consul = Consul(address, os.environ.get("CONSUL_HTTP_TOKEN"))
-    try:
-        return await work(consul)
-    finally:
-        await consul.close()

@@ -20,7 +20,7 @@ from fleet.deploy.scaling import Scaling, Wanted
 from fleet.deploy.target import Target, targeted
 from fleet.deploy.text import described_plan, jobs_table, left_over, why_no_room
 from fleet.errors import Conflict, ControlPlaneError, Denied, Finding, SpecError, WarmfleetError
-from fleet.reload import withdrawn
+from fleet.published import withdrawn
 
 UNCHANGED, CHANGED, ERROR = 0, 1, 255
 

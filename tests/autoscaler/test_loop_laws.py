@@ -32,7 +32,6 @@ from tests.autoscaler.test_loop import ROUTER, World, loop_in, passes, spec
 MODELS = ("a", "b", "c")
 PORTS = {name: 9000 + 100 * number for number, name in enumerate(MODELS)}
 LEAST, MOST, BUDGET, NOTICE_S = 1, 6, 9, 20.0
-LEADS, STANDS_BY = Standing(1, ""), Standing(1, "stands by: another one leads")
 
 Trouble = Literal["refused", "conflict", "blocked", "lost", "unpublished", "unread", "deaf", "away", "stands by", "paused"]
 TROUBLES: tuple[Trouble, ...] = ("refused", "conflict", "blocked", "lost", "unpublished", "unread", "deaf", "away", "stands by", "paused")
@@ -58,7 +57,9 @@ class Lawful(World):
 
     def begin(self, step: Pass) -> None:
         self.now_is = step
-        self.lease.now = STANDS_BY if step.trouble == "stands by" else LEADS
+        before = self.lease.now
+        leads = step.trouble != "stands by"
+        self.lease.now = Standing(before.term + (leads and not before.leads), "" if leads else "stands by: another one leads")
         self.pauses.pause = Pause(by="ann", reason="x", since=NOW) if step.trouble == "paused" else None
         self.routers_answer = step.trouble != "deaf"
         self.consul_error = Unreachable("Consul does not answer") if step.trouble == "away" else None

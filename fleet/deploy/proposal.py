@@ -21,7 +21,7 @@ from fleet.deploy.diff import Line, changes
 from fleet.deploy.nomad import Delivery, Deployment, Plan
 from fleet.errors import Denied, Finding, Refused, SpecError
 from fleet.nomad import Job, JobInfo, Unplaced
-from fleet.owner import stranger
+from fleet.owner import ADVICE, stranger
 
 Way = Literal["nothing", "start", "beside", "one by one", "by its rules", "in place"]
 
@@ -134,7 +134,7 @@ def _stranger(live: JobInfo | None, wish: Wish) -> Finding | None:
         return None
     if not (whose := stranger(live.meta, wish.fleet)):
         return None
-    return Finding(live.job_id, "", f"runs already and {whose}; give it another name (fleet.name), or say --take-over to replace it")
+    return Finding(live.job_id, "", f"runs already and {whose}: {ADVICE}")
 
 
 def _proposal(nomad: Delivery, draft: Draft, live: JobInfo | None, wish: Wish) -> Proposal:

@@ -71,10 +71,11 @@ class Source:
         """The checkout's own description: what production runs, whose products stand in the checkout too."""
         return self.path.resolve() == _SPEC.resolve()
 
-    def stands(self) -> None:
-        """Raises: SpecError: this is not the root of a checkout, and no other file was named."""
+    def stands(self, otherwise: str = "") -> None:
+        """Raises: SpecError: this is not the root of a checkout, and no other file was named. `otherwise`: what else helps."""
         if self.path == _SPEC and not _SPEC.exists():
-            raise SpecError((Finding(str(_SPEC), "", "is not here; run this in the root of the checkout, or name a file with --spec"),))
+            said = f"is not here; run this in the root of the checkout, or name a file with --spec{otherwise}"
+            raise SpecError((Finding(str(_SPEC), "", said),))
 
     def load(self) -> Loaded:
         """Raises: SpecError"""

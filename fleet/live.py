@@ -71,7 +71,9 @@ def place_of(path: Path, state: Path, consul: str | None, fleet: str | None) -> 
         return Place(Names(fleet or local.fleet), local.address("consul"))
     if consul and fleet:
         return Place(Names(fleet), consul)
-    described = Source(path).load().spec.fleet
+    source = Source(path)
+    source.stands(otherwise=", or the fleet itself with --consul and --fleet")
+    described = source.load().spec.fleet
     return Place(Names(fleet or described.name), consul or described.consul)
 
 

@@ -61,6 +61,13 @@ def test_outside_of_a_checkout_a_command_says_where_to_run_it(words: list[str], 
     assert (result.exit_code, "run this in the root of the checkout, or name a file with --spec" in result.stderr) == (1, True)
 
 
+def test_outside_of_a_checkout_a_fleet_can_be_named_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["pause", "a reason", "--state", "none", "--consul", NOBODY]
+    assert "or the fleet itself with --consul and --fleet" in CliRunner().invoke(main, words).stderr
+    assert f"Consul at {NOBODY} does not answer" in CliRunner().invoke(main, [*words, "--fleet", "any"]).stderr
+
+
 def test_the_list_of_commands_fits_a_screen_of_80_columns() -> None:
     _, _, commands = CliRunner().invoke(main, ["--help"], terminal_width=80).output.partition("Commands:")
     assert "pause" in commands

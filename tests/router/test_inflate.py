@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from router.errors import RouterError, to_http
 from router.wire.inflate import inflated
+from tests.router.bomb import bomb
 from tests.router.client import post
 from tests.router.conftest import LIMITS, Running, Start
 from tests.router.upstream import DONE, ROLE, SSE_HEAD, Play, chunked, delta, plays, says_hello
@@ -19,7 +20,7 @@ from tests.router.upstream import DONE, ROLE, SSE_HEAD, Play, chunked, delta, pl
 CHAT = {"model": "large", "messages": [{"role": "user", "content": "hi " * 400}]}
 PLAIN = json.dumps(CHAT).encode()
 MOST = 100_000
-BOMB = gzip.compress(b" " * 50_000_000, 1)
+BOMB = bomb(50_000_000)
 
 
 @given(st.binary(max_size=2000))

@@ -12,13 +12,14 @@ import pytest
 
 from fleet.key import digest
 from fleet.model import Tenant
+from tests.router.bomb import bomb
 from tests.router.client import post
 from tests.router.conftest import LIMITS, SPEC, Running, Start
 from tests.router.upstream import Play, says_hello
 
 PACKED = {"content-encoding": "gzip"}
 BOMB_BYTES = 500_000_000
-BOMB = gzip.compress(b" " * BOMB_BYTES, 9)
+BOMB = bomb(BOMB_BYTES)
 ASKS: list[tuple[str, dict[str, Any], str]] = [
     ("/initiate_call", {"session_id": "s-packed", "selector": 0}, "session_id"),
     ("/chat_completions", {"session_id": "s-packed", "message": "hi " * 400}, "response"),

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fleet.serving import Price, Strategy
@@ -108,6 +108,7 @@ BETTER = {
 
 
 @pytest.mark.parametrize("strategy", BETTER)
+@settings(max_examples=50)  # for each strategy
 @given(among=candidates(least=2), need=needs, by=st.floats(0, 1), data=st.data())
 def test_who_gets_better_at_a_strategy_s_own_criterion_never_ranks_worse_under_it(
     strategy: Strategy, among: list[Candidate], need: Need, by: float, data: st.DataObject
@@ -122,6 +123,7 @@ def test_who_gets_better_at_a_strategy_s_own_criterion_never_ranks_worse_under_i
 
 
 @pytest.mark.parametrize("strategy", ["cost", "latency", "balanced", "quality"])
+@settings(max_examples=50)
 @given(among=candidates(), need=needs)
 def test_of_two_that_are_else_alike_the_one_that_fails_more_is_never_preferred(
     strategy: Strategy, among: list[Candidate], need: Need

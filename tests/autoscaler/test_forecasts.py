@@ -164,6 +164,23 @@ async def test_who_is_told_to_stop_writes_down_what_it_knows_in_the_middle_of_a_
     await until_idle(made)
 
 
+async def test_it_is_asked_for_the_lead_time_and_the_capacity_that_were_measured() -> None:
+    learner = Slow()
+    learner.go.set()
+    made, _ = forecasts(Memories({PART: weeks(3)}), learner)
+    measured = replace(seen(0), lead_s=1800.0, one={"concurrency": 2.0, "requests_per_min": 30.0})
+    half, whole = [await asked(forecasts()[0], seen(0), replace(seen(1), one=one)) for one in (measured.one, {})]
+    assert isinstance(half, Forecast)
+    assert isinstance(whole, Forecast)
+    assert (whole.desired, half.desired) == (1, 2)  # 42 a minute, at 70 %
+    await asked(made, measured)
+    made.keep(leads=True)
+    await until_idle(made)
+    saved = load(made.memories.parts[PART], learner)  # type: ignore[attr-defined]
+    assert saved.blend is not None
+    assert saved.blend.lead_min == 30
+
+
 async def test_a_refit_that_fails_is_said_and_changes_nothing() -> None:
     learner = Slow(error=RuntimeError("no memory"))
     learner.go.set()

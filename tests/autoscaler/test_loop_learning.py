@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
+
+from autoscaler.forecast.question import Forecast
 from autoscaler.history import Failed, Scrape
 from autoscaler.scrape import Target
 from autoscaler.signals import KV_USE, QUEUED, Known
@@ -13,7 +16,7 @@ from fleet.metrics import CAPACITY_FACTOR, FAILED_STARTS, REPLICAS
 from fleet.model import Policy, Spec
 from fleet.nomad import Allocation
 from tests.autoscaler.build import NOW, allocation
-from tests.autoscaler.test_loop import World, loop_in, passes, spec
+from tests.autoscaler.test_loop import Prophet, World, left, loop_in, passes, spec
 
 MODEL = "small-model"
 
@@ -107,3 +110,24 @@ async def test_replicas_without_a_node_are_counted() -> None:
     await passes(loop, world, 1)
     assert loop.recorder.gauges[REPLICAS, (MODEL, "missing")] == 2
     assert "2 of 3 not placed: Nomad has not placed it yet" in world.said[-1].sentence
+
+
+EARLY = Policy(kind="schedule", cron="20 8 * * *", duration_s=3600.0, replicas=3)  # 20 minutes after NOW
+
+
+@pytest.mark.parametrize(
+    ("measured_s", "orders"), [((), []), ((1800.0, 1800.0), [3]), ((60.0, 60.0), [])], ids=["prior", "longer", "shorter"]
+)
+async def test_a_schedule_is_ordered_as_far_ahead_as_a_cold_start_was_measured(measured_s: tuple[float, ...], orders: list[int]) -> None:
+    """fleet.toml says ten minutes."""
+    world = World()
+    world.stored[MODEL] = left(cold_starts_s=measured_s)
+    await passes(loop_in(world, spec(policy=(EARLY,))), world, 1)
+    assert [order.count for order in world.orders] == orders
+
+
+async def test_a_forecast_looks_as_far_ahead_as_a_cold_start_was_measured() -> None:
+    world = World(prophet=Prophet(Forecast(3, 2, 5, 0, "load 2.0 replicas")))
+    world.stored[MODEL] = left(cold_starts_s=(1200.0, *[1100.0] * 8, 1800.0))
+    status = await passes(loop_in(world, spec(policy=(Policy(kind="forecast"),))), world, 1)
+    assert "forecast 2 to 5 in 30 min: " in status.sentence  # nine of ten are quicker

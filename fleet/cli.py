@@ -1,7 +1,7 @@
 """The command `warmfleet`.
 
 Each command lives with what it does; this module only names them, and turns a WarmfleetError, and a file or folder that cannot
-be used, into one message and exit code 1.
+be used, or a full disk, into one message and exit code 1.
 Commands are imported when they are called, not when they are listed. Those of other packages are found through the entry points
 `warmfleet.commands`, because the shared words know nobody; one whose optional packages are not installed says so when it is called.
 """
@@ -18,6 +18,7 @@ import click
 from fleet.errors import WarmfleetError
 from fleet.lazy import Lazy
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # of a write, which names no file
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 _COMMANDS = {
@@ -61,6 +62,9 @@ class _Commands(click.Group):
             click.echo(f"warmfleet: {error}", err=True)
             sys.exit(1)
         except OSError as error:
+            if error.errno in _FULL:
+                click.echo(f"warmfleet: {error.strerror}: free some room there, or write elsewhere", err=True)
+                sys.exit(1)
             if error.filename is None:
                 raise
             whose = "; is it another user's, or read-only?" if error.errno in _NOT_OURS else ""

@@ -118,3 +118,16 @@ def test_status_imports_neither_the_routers_nor_the_autoscalers_packages(tmp_pat
     loaded = imported("status", "--state", str(tmp_path / "none"))
     assert "fleet.local.status" in loaded
     assert loaded & NOT_FOR_STATUS == set()
+
+
+class OnAFullDisk(cli._Commands):
+    """The command line with one more command, which writes where there is no room."""
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        writes = click.Command("write", callback=lambda: Path("/dev/full").write_text("x"))
+        return writes if name == "write" else super().get_command(context, name)
+
+
+def test_a_full_disk_is_one_sentence() -> None:
+    result = CliRunner().invoke(OnAFullDisk(), ["write"])
+    assert (result.exit_code, result.stderr) == (1, "warmfleet: No space left on device: free some room there, or write elsewhere\n")

@@ -218,6 +218,29 @@ async def test_a_broken_stream_of_messages_raises(start: Start, engines: list[En
     await until(lambda: router.in_flight() == 0)
 
 
+async def test_a_stream_of_messages_goes_on_at_the_other_engine(start: Start, engines: list[Engine]) -> None:
+    router: Running = await start()
+    warm(router, engines)
+    asked: Any = {"model": "lone", "max_tokens": 160, "messages": [{"role": "user", "content": "Tell a long story."}]}
+    before = ""
+    async with (
+        anthropic.AsyncAnthropic(base_url=f"http://127.0.0.1:{router.port}", api_key="x", max_retries=0) as client,
+        client.messages.stream(**asked) as stream,
+    ):
+        async for text in stream.text_stream:
+            if not before:
+                (relay,) = router.wired.plane.active
+                assert relay.move_away("drain")  # type: ignore[attr-defined]
+                before = text
+        whole = await stream.get_final_message()
+    (block,) = whole.content
+    assert block.type == "text"
+    assert block.text.startswith(before)
+    assert whole.stop_reason in ("end_turn", "max_tokens")
+    assert 1 < whole.usage.output_tokens <= 160
+    assert await router.metric('warmfleet_router_resumes_total{model="lone",reason="drain"}') == 1
+
+
 async def test_a_killed_engines_stream_goes_on_at_the_other_one(start: Start, engines: list[Engine]) -> None:
     """The last test of this module: one of the engines is gone afterwards."""
     router: Running = await start()

@@ -27,6 +27,7 @@ from fleet.cli import main
         ("ftp://host", None),
         ("unix:///var/run/consul.sock", None),
         ("http://user:secret@host:8500", None),
+        ("http://user@host:8500", None),
     ],
 )
 def test_an_address_is_completed_or_refused(typed: str, address: str | None) -> None:

@@ -145,7 +145,7 @@ class Fleet:
             return Said(replica(answer.headers["x-route"]).split("/")[0], said["choices"][0]["message"]["content"])
 
     def _document(self, key: str) -> bytes:
-        return requests.get(f"{self.record.address('consul')}/v1/kv/{key}?raw", timeout=10).content
+        return requests.get(f"{self.record.address('consul')}/v1/kv/{key}?raw", timeout=60).content
 
     def _addresses(self, service: str) -> tuple[str, ...]:
         rows = self._health(service, {"passing": "true"})
@@ -155,7 +155,7 @@ class Fleet:
         return len(self._health(service, {"passing": "true", **({"tag": tag} if tag else {})}))
 
     def _health(self, service: str, query: dict[str, str]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = requests.get(f"{self.record.address('consul')}/v1/health/service/{service}", query, timeout=10).json()
+        found: list[dict[str, Any]] = requests.get(f"{self.record.address('consul')}/v1/health/service/{service}", query, timeout=60).json()
         return found
 
     def _pids(self) -> list[int]:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.journey
 SETTINGS = ("autoscaler.shadow=true", "router.drain=60s")  # an answer takes its time where everything starts at once
 SET = tuple(word for setting in SETTINGS for word in ("-var", setting))
 JOB = "warmfleet-small-model"
-BRIEFLY: Any = {"max_tokens": 12, "pause_s": 0.3}  # so that engines leave time for what is deployed
+BRIEFLY: Any = {"max_tokens": 12, "pause_s": 0.6}  # so that engines leave time for what is deployed
 _contexts = itertools.count(1024, 128)
 
 

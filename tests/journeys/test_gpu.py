@@ -218,7 +218,7 @@ async def test_a_node_is_drained_behind_a_replica_that_is_warm_elsewhere_and_no_
         (old,) = gpus.placed("small-model")
         leaving = gpus.node_of(old)
         gpus.cluster.cordon(leaving)
-        async with Load(gpus.fleet.router, model="small-model", callers=2, max_tokens=12, pause_s=0.3) as load:
+        async with Load(gpus.fleet.router, model="small-model", callers=2, max_tokens=12, pause_s=0.6) as load:
             await gpus.set_count("small-model", 2)
             gpus.cluster.drain(leaving)
             moved = asyncio.create_task(until(lambda: _left(gpus, leaving), "both are warm on the other node"))

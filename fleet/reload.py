@@ -72,7 +72,7 @@ def _told(found: Taken) -> str:
         advice = "its log says why (description_refused); publish a right one, or take this one back with `warmfleet reload --withdraw`"
         raise WarmfleetError(f"{published}, but {who}: {advice}")
     if not found.routers:
-        return f"{published}; no router passes in Consul, the next one that does goes by it"
+        return f"{published}; no router is seen to pass in Consul, the next one that does goes by it"
     asked = len(found.routers) - found.silent
     unasked = f"; {found.silent} cannot be asked from here: GET /health of each says which one it goes by" if found.silent else ""
     return f"{published}, and {asked} of {len(found.routers)} router(s) go by it{unasked}"

@@ -1,7 +1,11 @@
 # Consul, for whoever runs `warmfleet deploy`, `rollback`, `scale`, `reload`, `pause`, `resume` and `explain`.
-# It looks for replicas, to see when they are warm, and for the autoscaler, to ask it. A pause and the description are its to write.
+# It looks for replicas, to see when they are warm, and for routers and the autoscaler, to ask them. A pause and the description are its to write.
 
 service "${fleet}-model" {
+  policy = "read"
+}
+
+service "${fleet}-router" {
   policy = "read"
 }
 

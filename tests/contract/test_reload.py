@@ -91,7 +91,7 @@ def test_where_no_router_passes_it_is_published_for_the_next_one(
     fleet: str, consul_server: ConsulServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = reload(fleet, consul_server, monkeypatch)
-    assert (result.exit_code, "no router passes in Consul" in result.output) == (0, True)
+    assert (result.exit_code, "no router is seen to pass in Consul" in result.output) == (0, True)
 
 
 def test_a_router_that_cannot_be_asked_from_here_is_no_error(

@@ -120,7 +120,7 @@ def test_a_fleet_is_deployed_scaled_and_served_on_these_rights_alone(world: Guar
     assert answer.status_code == 200, answer.text
 
     assert "is warm and serves" in person.run("deploy", "small-model", "-var", "model.small-model.context=1024")
-    assert "is published" in person.run("reload")
+    assert "is published, and 1 of 1 router(s) go by it" in person.run("reload")
     assert "is paused" in person.run("pause", "to see whether I may", files=False)
     assert "small-model" in person.run("explain", "small-model", files=False)
     assert "is scaled again" in person.run("resume", files=False)

@@ -14,11 +14,16 @@ def typed(kind: str, **more: object) -> bytes:
     return f"event: {kind}\ndata: ".encode() + json.dumps({"type": kind, **more}, separators=(",", ":")).encode() + b"\n\n"
 
 
+def stream(*events: bytes) -> bytes:
+    """A whole one, head and all."""
+    return SSE_HEAD + chunked(list(events))
+
+
 @dataclass(frozen=True)
 class Kind:
     """`opening` says nothing yet, `begun` is content, `ending` ends well. Empty for what does not stream.
 
-    `resumes`: another replica may go on after content.
+    `goes_on`: what another replica says that is asked, by a chat, to go on after content. Empty: none is asked.
     """
 
     name: str
@@ -28,7 +33,7 @@ class Kind:
     ending: tuple[bytes, ...] = ()
     body: bytes = CHAT
     more: dict[str, Any] = field(default_factory=dict)
-    resumes: bool = False
+    goes_on: tuple[bytes, ...] = ()
 
     @property
     def streams(self) -> bool:
@@ -44,7 +49,7 @@ class Kind:
     @property
     def good(self) -> bytes:
         """A whole answer, head and all."""
-        return SSE_HEAD + chunked([*self.opening, *self.begun, *self.ending]) if self.streams else answer(self.body)
+        return stream(*self.opening, *self.begun, *self.ending) if self.streams else answer(self.body)
 
     @property
     def said(self) -> bytes:
@@ -60,6 +65,8 @@ def _text(text: str, finish: str | None = None) -> bytes:
 _TOOL = {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"name": "f"}}]}, "finish_reason": None}
 _CALL = b"data: " + json.dumps({"id": "c", "choices": [_TOOL]}, separators=(",", ":")).encode() + b"\n\n"
 
+_ON = (ROLE, delta("one "), delta("two", "stop"), DONE)
+
 KINDS = (
     Kind("chat", "/v1/chat/completions"),
     Kind("completion", "/v1/completions"),
@@ -67,7 +74,7 @@ KINDS = (
     Kind("message", "/v1/messages"),
     Kind("response", "/v1/responses"),
     Kind("rerank", "/v1/rerank"),
-    Kind("chat stream", "/v1/chat/completions", (ROLE,), (delta("one "),), (delta("two", "stop"), DONE), resumes=True),
+    Kind("chat stream", "/v1/chat/completions", (ROLE,), (delta("one "),), (delta("two", "stop"), DONE), goes_on=_ON),
     Kind("two choices", "/v1/chat/completions", (ROLE,), (delta("one "),), (delta("two", "stop"), DONE), more={"n": 2}),
     Kind("tool stream", "/v1/chat/completions", (ROLE,), (_CALL,), (delta("", "tool_calls"), DONE), more={"tools": [{"type": "function"}]}),
     Kind("completion stream", "/v1/completions", (_text(""),), (_text("one "),), (_text("two", "stop"), DONE)),
@@ -75,8 +82,9 @@ KINDS = (
         "message stream",
         "/v1/messages",
         (typed("message_start", message={"usage": {"input_tokens": 1}}), typed("content_block_start", content_block={"type": "text"})),
-        (typed("content_block_delta", delta={"type": "text_delta", "text": "one"}),),
+        (typed("content_block_delta", delta={"type": "text_delta", "text": "one "}),),
         (typed("message_delta", usage={"output_tokens": 1}), typed("message_stop")),
+        goes_on=_ON,
     ),
     Kind(
         "response stream",

@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNNING := .venv/.running
 COMPLETE := .venv/.installed
-WORKERS ?= 4
+WORKERS ?= 6
 NATIVE := PYTHONSAFEPATH=1 PYTHONPATH=.native:.
 COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet
 
@@ -36,7 +36,7 @@ status: $(RUNNING) ## what is up, and where
 	@$(BIN)/warmfleet status || test $$? -eq 3
 
 test: export PYTHONDONTWRITEBYTECODE := # tests start hundreds of programs; without it, each would compile all of ours
-test: setup tools ## all tests, against real Nomad, Consul, Redis and engines (WORKERS=4 at a time)
+test: setup tools ## all tests, against real Nomad, Consul, Redis and engines (WORKERS=6 at a time)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=15 --durations-min=5
 
 check: setup ## linters, types, layers, the fleet description, generated documentation

@@ -86,7 +86,7 @@ def test_nothing_is_promoted_before_every_canary_is_warm(fresh: list[Fresh], hea
     deployment = replace(RUNNING, desired_canaries=3, healthy=healthy, canaries=tuple(canaries))
     step = next_step(view("beside", deployment, *fresh, replicas=3))
     if step.kind == "promote":
-        assert len(step.alloc_ids) == 3
+        assert len(step.alloc_ids) >= 3  # a canary that was lost and replaced may be back
         assert {f.alloc_id for f in fresh if f.warm} >= set(canaries) & set(step.alloc_ids)
 
 

@@ -1,14 +1,16 @@
 """The fault wall: everything an engine may do wrong, against every kind of request, with what the caller gets and what engines may see.
 
-before the first content    the caller gets another replica's answer, whole; engines see two requests
+before the first content    the caller gets another replica's answer, whole; engines see two requests  (test_before_an_answer.py)
 after it                    a plain chat or message goes on elsewhere; anything else is tried once and ends with an error event of its own
-the caller's own mistake    passes as it is, is tried once, and no breaker hears of it
+                            (test_within_an_answer.py)
+the caller's own mistake    passes as it is, is tried once, and no breaker hears of it  (test_own_mistakes.py)
+
+One file for each, so that they run side by side.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ import pytest
 
 from tests.router.conftest import Running, Start, until, with_slo
 from tests.router.upstream import SSE_HEAD, Play, Script, answer, chunked, plays, plays_and_cuts, resets, silent
-from tests.router.wall.kinds import KINDS, STREAMS, WHOLE, Kind, stream
+from tests.router.wall.kinds import Kind, stream
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 OPENING = Callable[[Kind], bytes]
@@ -86,7 +88,6 @@ AFTER_CONTENT = (
     Fault("has a bad chunk after content", lambda kind: _then(_begun(kind), _garbles)),
     Fault("stalls after content", lambda kind: _then(_begun(kind), silent)),
 )
-MISTAKES = (400, 401, 402, 403, 404, 405, 408, 409, 410, 413, 415, 418, 422, 451, 501)
 
 
 def _begun(kind: Kind) -> bytes:
@@ -121,81 +122,17 @@ def _first_bad(bad: Script, good: bytes) -> Script:
     return script
 
 
-def _each(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> pytest.MarkDecorator:
+def each(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> pytest.MarkDecorator:
     cases = [(fault, kind) for fault in faults for kind in kinds]
     return pytest.mark.parametrize(("fault", "kind"), cases, ids=[f"{kind.name}: {fault.name}" for fault, kind in cases])
 
 
-async def _two(start: Start, fault: Fault, kind: Kind) -> Running:
+async def two(start: Start, fault: Fault, kind: Kind) -> Running:
     shared = _first_bad(fault.script(kind), stream(*kind.goes_on) if fault in AFTER_CONTENT and kind.goes_on else kind.good)
     router: Running = await start(engines=[("a", shared), ("b", shared)], spec=with_slo(first_token_s=0.3, idle_s=0.3))
     return router
 
 
-async def _nothing_is_left(router: Running, *, strikes: int) -> None:
+async def nothing_is_left(router: Running, *, strikes: int) -> None:
     await until(lambda: router.in_flight() == 0 and not router.wired.plane.active)
     assert sum(replica.breaker.failures for replica in router.wired.plane.replicas()) == strikes
-
-
-@_each(BEFORE_ANYTHING, KINDS)
-async def test_before_an_answer(start: Start, fault: Fault, kind: Kind) -> None:
-    router = await _two(start, fault, kind)
-    reply = await router.call(kind.request)
-    assert (reply.status, reply.body, reply.route["attempts"]) == (200, kind.said, "2")
-    assert sorted(len(engine.heard) for engine in router.engines.values()) == [1, 1]
-    await _nothing_is_left(router, strikes=int(fault.strikes))
-
-
-@_each(IN_A_WHOLE_ANSWER, WHOLE)
-async def test_in_an_answer_that_is_held(start: Start, fault: Fault, kind: Kind) -> None:
-    router = await _two(start, fault, kind)
-    reply = await router.call(kind.request)
-    assert (reply.status, reply.body, reply.route["attempts"]) == (200, kind.body, "2")
-    await _nothing_is_left(router, strikes=1)
-
-
-@_each(IN_AN_OPENING, STREAMS)
-async def test_before_content(start: Start, fault: Fault, kind: Kind) -> None:
-    router = await _two(start, fault, kind)
-    reply = await router.call(kind.request)
-    assert (reply.status, reply.body, reply.route["attempts"]) == (200, kind.said, "2")
-    assert sorted(len(engine.heard) for engine in router.engines.values()) == [1, 1]
-    await _nothing_is_left(router, strikes=1)
-
-
-@_each(AFTER_CONTENT, STREAMS)
-async def test_after_content(start: Start, fault: Fault, kind: Kind) -> None:
-    router = await _two(start, fault, kind)
-    reply = await router.call(kind.request)
-    assert reply.complete, "the framing is whole whatever happens"
-    assert reply.body.startswith(b"".join((*kind.opening, *kind.begun)))
-    if kind.goes_on:  # by an engine that has not read what the first one said
-        assert b'"error"' not in reply.body
-        assert "".join(re.findall(r'"(?:content|text)":"(.*?)"', reply.body.decode())) == "one one two"
-        assert router.heard() == 2
-    else:
-        assert b'"error"' in reply.body[len(b"".join((*kind.opening, *kind.begun))) :]
-        assert router.heard() == 1
-    await _nothing_is_left(router, strikes=1)
-
-
-@pytest.mark.parametrize("status", MISTAKES)
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-async def test_the_callers_own_mistake(start: Start, kind: Kind, status: int) -> None:
-    body = b'{"error":{"message":"no","type":"x","param":null,"code":%d}}' % status
-    router: Running = await start(engines=[(name, plays(answer(body, status))) for name in "ab"])
-    reply = await router.call(kind.request)
-    assert (reply.status, reply.body) == (status, body)
-    assert router.heard() == 1
-    await _nothing_is_left(router, strikes=0)
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-async def test_more_than_the_answer_is_nobodys_answer(start: Start, kind: Kind) -> None:
-    """A second answer behind the first one ends the connection, and the next request gets its own."""
-    router: Running = await start(engines=[("a", plays(kind.good + answer(b'{"a":"strangers"}')))])
-    for _ in range(2):
-        reply = await router.call(kind.request)
-        assert reply.status in (200, 502)
-        assert b"strangers" not in reply.body
-    await until(lambda: router.in_flight() == 0)

@@ -1,6 +1,6 @@
 """The fault wall: everything an engine may do wrong, against every kind of request, with what the caller gets and what engines may see.
 
-before the first content    the caller gets another replica's answer, whole; engines see two requests  (test_before_an_answer.py)
+before the first content    the caller gets another replica's answer, whole; engines see two requests  (test_before_content.py)
 after it                    a plain chat or message goes on elsewhere; anything else is tried once and ends with an error event of its own
                             (test_within_an_answer.py)
 the caller's own mistake    passes as it is, is tried once, and no breaker hears of it  (test_own_mistakes.py)
@@ -122,8 +122,9 @@ def _first_bad(bad: Script, good: bytes) -> Script:
     return script
 
 
-def each(faults: tuple[Fault, ...], kinds: tuple[Kind, ...]) -> pytest.MarkDecorator:
-    cases = [(fault, kind) for fault in faults for kind in kinds]
+def each(*groups: tuple[tuple[Fault, ...], tuple[Kind, ...]]) -> pytest.MarkDecorator:
+    """Every fault of a group with every kind of it."""
+    cases = [(fault, kind) for faults, kinds in groups for fault in faults for kind in kinds]
     return pytest.mark.parametrize(("fault", "kind"), cases, ids=[f"{kind.name}: {fault.name}" for fault, kind in cases])
 
 

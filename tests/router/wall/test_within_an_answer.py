@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from tests.router.conftest import Start
-from tests.router.wall.faults import AFTER_CONTENT, IN_A_WHOLE_ANSWER, IN_AN_OPENING, Fault, each, nothing_is_left, two
+from tests.router.wall.faults import AFTER_CONTENT, IN_A_WHOLE_ANSWER, Fault, each, nothing_is_left, two
 from tests.router.wall.kinds import STREAMS, WHOLE, Kind
 
 
-@each(IN_A_WHOLE_ANSWER, WHOLE)
+@each((IN_A_WHOLE_ANSWER, WHOLE))
 async def test_in_an_answer_that_is_held(start: Start, fault: Fault, kind: Kind) -> None:
     router = await two(start, fault, kind)
     reply = await router.call(kind.request)
@@ -17,16 +17,7 @@ async def test_in_an_answer_that_is_held(start: Start, fault: Fault, kind: Kind)
     await nothing_is_left(router, strikes=1)
 
 
-@each(IN_AN_OPENING, STREAMS)
-async def test_before_content(start: Start, fault: Fault, kind: Kind) -> None:
-    router = await two(start, fault, kind)
-    reply = await router.call(kind.request)
-    assert (reply.status, reply.body, reply.route["attempts"]) == (200, kind.said, "2")
-    assert sorted(len(engine.heard) for engine in router.engines.values()) == [1, 1]
-    await nothing_is_left(router, strikes=1)
-
-
-@each(AFTER_CONTENT, STREAMS)
+@each((AFTER_CONTENT, STREAMS))
 async def test_after_content(start: Start, fault: Fault, kind: Kind) -> None:
     router = await two(start, fault, kind)
     reply = await router.call(kind.request)

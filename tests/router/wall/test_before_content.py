@@ -1,14 +1,14 @@
-"""An engine fails before it has answered anything: another one answers."""
+"""An engine fails before any content: another one answers."""
 
 from __future__ import annotations
 
 from tests.router.conftest import Start
-from tests.router.wall.faults import BEFORE_ANYTHING, Fault, each, nothing_is_left, two
-from tests.router.wall.kinds import KINDS, Kind
+from tests.router.wall.faults import BEFORE_ANYTHING, IN_AN_OPENING, Fault, each, nothing_is_left, two
+from tests.router.wall.kinds import KINDS, STREAMS, Kind
 
 
-@each(BEFORE_ANYTHING, KINDS)
-async def test_before_an_answer(start: Start, fault: Fault, kind: Kind) -> None:
+@each((BEFORE_ANYTHING, KINDS), (IN_AN_OPENING, STREAMS))
+async def test_before_content(start: Start, fault: Fault, kind: Kind) -> None:
     router = await two(start, fault, kind)
     reply = await router.call(kind.request)
     assert (reply.status, reply.body, reply.route["attempts"]) == (200, kind.said, "2")

@@ -5,7 +5,8 @@
                └─────┴─► none left: wait, and knock at one of the model once a second ─► time over: the error of the first break
 
 Law: only the same model may go on. While there is nowhere to go, the model's replicas are asked whatever their breakers say: an engine
-that Nomad restarts is back in seconds, and a knock that fails is nobody's strike. The wait is bounded by the clock of the first token.
+that Nomad restarts is back in seconds, and a knock that fails is nobody's strike. The wait is bounded by the clock of the first token, and
+begins anew when a replica that was tried has failed: one that was silent for that long must not cost the others their turn.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def _instead(replica: Replica, path: bytes) -> Instead | None:
 
 def _start(relay: Resumed, resumption: Resumption, replica: Replica, event: Event | None) -> None:
     log.warning("stream %s left %s: %s", relay.request_id.decode(), replica.trace.decode(), resumption.reason)
-    resumption.until = relay.plane.clock() + replica.slo.first_token_s
+    resumption.patience_s = replica.slo.first_token_s
     relay.resumes += 1
     relay.tried += (replica,)
     relay.resumption = resumption
@@ -109,7 +110,7 @@ def _start(relay: Resumed, resumption: Resumption, replica: Replica, event: Even
 class Resumption:
     """`body`: the request for the next replica. `why`, `reason`: of the break, for the caller and for the metric.
 
-    `until`, `next_at`: monotonic seconds. `knocking`: the attempt under way is a knock.
+    `patience_s`: of a wait. `until`, `next_at`: monotonic seconds. `knocking`: the attempt under way is a knock.
     """
 
     relay: Resumed
@@ -119,6 +120,7 @@ class Resumption:
     body: bytes
     why: str
     reason: str
+    patience_s: float = 0.0
     until: float = 0.0
     next_at: float = 0.0
     knocking: bool = False
@@ -127,6 +129,8 @@ class Resumption:
         """Tries the next replica, or waits for one."""
         relay, plane = self.relay, self.relay.plane
         now = plane.clock()
+        if not self.knocking:
+            self.until = now + self.patience_s
         choice = select((self.model,), plane.warm, home=None, tried=relay.tried, now=now, random=plane.random)
         if not isinstance(choice, NoCandidate):
             self.knocking = False

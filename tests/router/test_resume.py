@@ -273,6 +273,18 @@ async def test_a_replica_that_does_not_come_back_is_not_waited_for_longer_than_a
     assert len(engine.heard) == 1
 
 
+async def test_a_replica_that_falls_silent_in_its_turn_does_not_use_up_the_wait(start: Start) -> None:
+    async def opens_and_is_silent(play: Play) -> None:
+        await play.send(SSE_HEAD + chunked(ENDING[:1], end=False))
+        await silent(play)
+
+    shared = first_then(begins_then(resets), opens_and_is_silent, GOES_ON)
+    router: Running = await start(engines=[("a", shared), ("b", shared)], spec=with_slo(first_token_s=1.5, idle_s=10.0))
+    reply = await router.call(chat(stream=True))
+    assert text(reply) == "One, two, three"
+    assert router.heard() == 3
+
+
 async def test_another_model_never_goes_on_with_an_answer(start: Start) -> None:
     spec = with_slo(first_token_s=0.5, idle_s=10.0)
     router: Running = await start(engines=[("a", begins_then(resets)), ("s", GOES_ON, "small")], spec=spec)

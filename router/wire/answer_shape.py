@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from router.wire import headers
-from router.wire.holes import Fields, Holes, Lines, is_length, marks, written_out
+from router.wire.holes import Fields, Holes, Lines, is_length, marks, taken_out, written_out
 
 _MOST_SHAPES: Final = 8
 _MOST_HOLES: Final = 8
@@ -78,11 +78,7 @@ class AnswerShapes:
         fields = _as_written(data, start.end(), fields)
         if not _is_plain(data, start[0], fields):
             return
-        holes = frozenset(at for at, (name, _) in enumerate(fields) if name.lower() in _ALWAYS)
-        before = next((shape for shape in self._shapes if shape.is_of(start[0], fields, _FIXED)), None)
-        if before is not None:
-            self._shapes.remove(before)
-            holes |= before.with_what_differs(fields)
+        holes = taken_out(self._shapes, start[0], fields, _ALWAYS, _FIXED)
         if len(holes) <= _MOST_HOLES:
             self._shapes.insert(0, AnswerShape(start[0], fields, holes))
             del self._shapes[_MOST_SHAPES:]

@@ -68,6 +68,19 @@ class Holes:
         return self.holes | {at for at, (before, now) in enumerate(pairs) if before != now}
 
 
+def taken_out(shapes: list[Any], start: bytes, fields: Fields, always: frozenset[bytes], fixed: frozenset[bytes]) -> frozenset[int]:
+    """The holes of a shape for this head: those of the one of its kind, which leaves the list, and what differs from it.
+
+    `always`, `fixed`: names in lower case of fields that are holes from the start, and that may not be one.
+    """
+    holes = frozenset(at for at, (name, _) in enumerate(fields) if name.lower() in always)
+    before = next((shape for shape in shapes if shape.is_of(start, fields, fixed)), None)
+    if before is None:
+        return holes
+    shapes.remove(before)
+    return frozenset(holes | before.with_what_differs(fields))
+
+
 class Lines:
     """Lines of a head in which some holes are found again. `marked`: with a mark for each of them."""
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from router.wire import headers
 from router.wire.head import RequestHead
-from router.wire.holes import MARK, Fields, Holes, Lines, is_length, marks, written_out
+from router.wire.holes import MARK, Fields, Holes, Lines, is_length, marks, taken_out, written_out
 
 _MOST_SHAPES: Final = 8
 _MOST_HOLES: Final = 12
@@ -91,11 +91,7 @@ class Shapes:
         if self._missed & (self._missed - 1) or not _is_plain(data, url, fields):
             return
         start = _start(url)
-        holes = frozenset(at for at, (name, _) in enumerate(fields) if name.lower() in _ALWAYS)
-        before = next((shape for shape in self._shapes if shape.is_of(start, fields, _FIXED)), None)
-        if before is not None:
-            self._shapes.remove(before)
-            holes |= before.with_what_differs(fields)
+        holes = taken_out(self._shapes, start, fields, _ALWAYS, _FIXED)
         if len(holes) <= _MOST_HOLES:
             self._shapes.insert(0, Shape(url, fields, holes))
             del self._shapes[_MOST_SHAPES:]

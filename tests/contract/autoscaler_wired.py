@@ -28,6 +28,7 @@ from tests.contract.autoscaler_world import MODEL, router, until
 from tests.contract.nomad_proxy import NomadProxy, nomad_proxy
 
 NO_TOKENS: Mapping[str, str] = {}
+QUICK = Autoscaler(interval_s=0.2, window_s=1, cooldown_up_s=0, cooldown_down_s=0, max_age_s=60, scalings_per_hour=100)
 
 
 @asynccontextmanager
@@ -110,5 +111,4 @@ def quick_model(name: str = MODEL) -> Model:
 
 
 def quick_spec(names: Names, server: servers.NomadServer, proxy: NomadProxy) -> Spec:
-    quick = Autoscaler(interval_s=0.2, window_s=1, cooldown_up_s=0, cooldown_down_s=0, max_age_s=60, scalings_per_hour=100)
-    return Spec(fleet=Fleet(name=names.fleet, nomad=proxy.address, consul=server.consul), autoscaler=quick, models=(quick_model(),))
+    return Spec(fleet=Fleet(name=names.fleet, nomad=proxy.address, consul=server.consul), autoscaler=QUICK, models=(quick_model(),))

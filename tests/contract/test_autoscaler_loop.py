@@ -26,12 +26,13 @@ from autoscaler.signals import Unknown
 from autoscaler.states import ConsulStates
 from fleet.consul import Consul, Fence
 from fleet.metrics import HELD, IN_FLIGHT
-from fleet.model import Autoscaler, Capacity, Fleet, Model, Policy, Replicas, Spec
+from fleet.model import Autoscaler, Fleet, Replicas, Spec
 from fleet.names import ENV_PORT, ENV_SPEC, META_ALLOC_INDEX, Names
 from fleet.nomad import Nomad
 from fleet.recorder import Recorder
 from fleet.state import Leader, ModelState
 from tests import servers
+from tests.contract.autoscaler_wired import quick_model
 from tests.contract.autoscaler_world import MODEL, job_of_engines, job_of_sleepers, own_names, registered, router, until
 
 pytestmark = pytest.mark.contract
@@ -45,15 +46,7 @@ def weights() -> str:
 
 
 def spec(names: Names, server: servers.NomadServer) -> Spec:
-    model = Model(
-        name=MODEL,
-        engine="llamacpp",
-        weights="w",
-        replicas=Replicas(min=1, max=3),
-        capacity=Capacity(concurrency=2, requests_per_min=60),
-        cold_start_s=20,
-        policy=(Policy(),),
-    )
+    model = replace(quick_model(), replicas=Replicas(min=1, max=3))
     quick = Autoscaler(interval_s=0.5, window_s=3, cooldown_up_s=1, cooldown_down_s=2, drain_s=120, max_age_s=5, scalings_per_hour=100)
     return Spec(fleet=Fleet(name=names.fleet, nomad=server.address, consul=server.consul), autoscaler=quick, models=(model,))
 

@@ -11,10 +11,10 @@ import pytest
 
 from autoscaler.board import Status
 from autoscaler.loop import Loop
-from fleet.model import Autoscaler, Capacity, Fleet, Model, Policy, Replicas, Spec
+from fleet.model import Fleet, Policy, Spec
 from fleet.names import GROUP, JOB_META_FLEET
 from fleet.nomad import Nomad
-from tests.contract.autoscaler_wired import leading
+from tests.contract.autoscaler_wired import QUICK, leading, quick_model
 from tests.contract.autoscaler_world import MODEL, until
 from tests.guarded import NAMESPACE, Guarded, guarded, policy
 
@@ -64,18 +64,9 @@ def sleepers(world: Guarded) -> dict[str, Any]:
 
 def spec(world: Guarded, floor: int) -> Spec:
     """A schedule that always asks for `floor`: no router is needed for it."""
-    model = Model(
-        name=MODEL,
-        engine="llamacpp",
-        weights="w",
-        replicas=Replicas(min=1, max=4),
-        capacity=Capacity(concurrency=2, requests_per_min=60),
-        cold_start_s=20,
-        policy=(Policy(kind="schedule", cron="0 0 * * *", duration_s=86400.0, replicas=floor),),
-    )
-    quick = Autoscaler(interval_s=0.2, window_s=1, cooldown_up_s=0, cooldown_down_s=0, max_age_s=60, scalings_per_hour=100)
+    model = replace(quick_model(), policy=(Policy(kind="schedule", cron="0 0 * * *", duration_s=86400.0, replicas=floor),))
     fleet = Fleet(name=world.names.fleet, namespace=NAMESPACE, nomad=world.nomad.address, consul=world.consul.address)
-    return Spec(fleet=fleet, autoscaler=quick, models=(model,))
+    return Spec(fleet=fleet, autoscaler=QUICK, models=(model,))
 
 
 @asynccontextmanager

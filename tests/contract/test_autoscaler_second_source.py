@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -18,12 +19,13 @@ from autoscaler.board import Status
 from autoscaler.scrape import open_session
 from fleet.consul import Consul
 from fleet.metrics import DATADOG_QUERIES, IN_FLIGHT
-from fleet.model import Autoscaler, Capacity, Datadog, Fleet, Model, Policy, Replicas, Spec
+from fleet.model import Autoscaler, Datadog, Fleet, Replicas, Spec
 from fleet.names import ENV_DATADOG_URL, GROUP, Names
 from fleet.nomad import Nomad
 from fleet.recorder import Recorder
 from fleet.state import Leader
 from tests import servers
+from tests.contract.autoscaler_wired import quick_model
 from tests.contract.autoscaler_world import MODEL, job_of_sleepers, own_names, registered, router, until
 from tests.contract.datadog_server import FakeDatadog, constant, datadog, steady
 
@@ -32,15 +34,7 @@ pytestmark = pytest.mark.contract
 
 def spec(names: Names, server: servers.NomadServer) -> Spec:
     """As quick as it goes; the loader would refuse such short times."""
-    model = Model(
-        name=MODEL,
-        engine="llamacpp",
-        weights="w",
-        replicas=Replicas(min=1, max=3),
-        capacity=Capacity(concurrency=2, requests_per_min=60),
-        cold_start_s=20,
-        policy=(Policy(),),
-    )
+    model = replace(quick_model(), replicas=Replicas(min=1, max=3))
     quick = Autoscaler(interval_s=0.3, window_s=2, cooldown_up_s=0, cooldown_down_s=0, drain_s=30, max_age_s=5, scalings_per_hour=100)
     reading = Datadog(read_interval_s=0.3, read_timeout_s=2, rollup_s=1, offset_s=0, max_age_s=4)
     return Spec(
